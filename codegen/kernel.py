@@ -1,0 +1,26 @@
+"""What an emitter hands on: one kernel's source in the kernel language."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from graphc.ir.types import DType
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`source` defines `def kernel(p0, ..., pn, scratch, fault, lo, hi)`: typed pointers to distinct buffers, a
+    64-byte-aligned byte pointer to `scratch_bytes` of working memory, a pointer to one i32 that a failed range check
+    sets to 1, and the range of work units to run, out of `units`. Units are independent of one another."""
+
+    source: str
+    params: tuple[DType, ...]
+    units: int
+    scratch_bytes: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """A name derived from the text alone: equal kernels share it."""
+        key = f"{self.source}\n{self.params}\n{self.units}\n{self.scratch_bytes}"
+        return "kernel_" + hashlib.sha256(key.encode()).hexdigest()[:16]
