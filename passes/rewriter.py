@@ -16,13 +16,12 @@ A pass that does not go op by op in order (autodiff, fusion) drives a `Rewriter`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Optional
 
 from graphc.ir.builder import Builder
 from graphc.ir.errors import GraphcError
 from graphc.ir.graph import Block, Graph, Op, Value
 
-Visit = Callable[[Builder, Op, tuple[Value, ...]], Optional[Sequence[Value]]]
+Visit = Callable[[Builder, Op, tuple[Value, ...]], Sequence[Value] | None]
 
 
 class BlockRewriter:
