@@ -1,7 +1,6 @@
 from setuptools import find_packages, setup
 
-FOLDERS = {"graphc": "graphc", **{f"graphc.{name}": name for name in ("ir", "passes", "codegen", "runtime")}}
-setup(
-    package_dir=FOLDERS,
-    packages=[p + s for p, d in FOLDERS.items() for s in ("", *("." + n for n in find_packages(d)))],
-)
+FOLDERS = {"graphc.ir": "ir", "graphc.passes": "passes", "graphc.codegen": "codegen", "graphc.runtime": "runtime"}
+SUBPACKAGES = [name + sub for name, folder in FOLDERS.items() for sub in ("", *("." + n for n in find_packages(folder)))]
+OWN = ["graphc", *("graphc." + n for n in find_packages("graphc") if n.split(".")[0] not in FOLDERS.values())]
+setup(package_dir={"graphc": "graphc", **FOLDERS}, packages=OWN + SUBPACKAGES)
