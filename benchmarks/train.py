@@ -61,7 +61,8 @@ def main() -> None:
     peers = ["graphc", *options.peers.split(",")]
     figures = {}
     print(
-        f"{'workload':14} {'peer':8} {'median ms':>10} {'p10 ms':>8} {'ratio':>6} {'first call s':>13} {'to loss s':>10}"
+        f"{'workload':14} {'peer':8} {'median ms':>10} {'p10 ms':>8} {'ratio':>6} {'first call s':>13} "
+        f"{'to loss s':>10}"
     )
     for name in options.workloads.split(","):
         figures[name] = measure(name, peers, options.steps, options.rounds, options.threads)

@@ -28,6 +28,6 @@ def make_step(workload: Workload, threads: int) -> Callable:
         loss = F.cross_entropy(net(torch.from_numpy(images)), torch.from_numpy(labels))
         loss.backward()
         optimizer.step()
-        return loss
+        return loss.detach()
 
     return step
