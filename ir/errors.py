@@ -26,8 +26,32 @@ class AttributeValueError(GraphcError, ValueError):
     """An op attribute that is missing, unknown, or out of range."""
 
 
-class OutOfRangeError(GraphcError, IndexError):
+class FaultError(GraphcError):
+    """A value met while running that an op does not accept."""
+
+
+class OutOfRangeError(FaultError, IndexError):
     """An index outside the extent it indexes."""
+
+
+class DivisionByZeroError(FaultError, ZeroDivisionError):
+    """An integer divided by zero."""
+
+
+class NegativeExponentError(FaultError, ValueError):
+    """An integer raised to a negative integer power."""
+
+
+class ParseError(GraphcError, ValueError):
+    """Text that is not a graph. Prints as `file:line:column: message`, then the source line with a caret under the
+    column (`column` counts from 1)."""
+
+    def __init__(self, message: str, location: Location | None = None, column: int = 0, source: str = ""):
+        super().__init__(message, location)
+        self.column = column
+        self.source = source
+        if location is not None:
+            self.args = (f"{location}:{column}: {message}\n{_excerpt(source, column)}",)
 
 
 class VerifyError(GraphcError):
@@ -36,3 +60,10 @@ class VerifyError(GraphcError):
 
 class DifferentiationError(GraphcError, RuntimeError):
     """A gradient that does not exist or cannot be taken."""
+
+
+def _excerpt(source: str, column: int, width: int = 100) -> str:
+    """The part of a source line around `column`, with a caret below it."""
+    start = max(0, column - 1 - width // 2) if len(source) > width else 0
+    shown = "".join(c if c.isprintable() else " " for c in source[start : start + width])
+    return f"    {shown}\n    {' ' * (column - 1 - start)}^"

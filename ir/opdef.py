@@ -40,31 +40,42 @@ KINDS = (
 
 @dataclass(frozen=True)
 class AttrSpec:
-    """One attribute: `type` is a Python type (bool, int, float, str, DType, DenseArray) or "ints" (a tuple of int) or
-    "any"; `default` is absent for required ones."""
+    """One attribute: `type` is a Python type (bool, int, float, str, DType, DenseArray), "ints" (a tuple of int),
+    "scalar" (a number of any kind) or "any"; integers must fit i64. `default` is absent for required attributes;
+    `choices`, where given, lists the only values allowed."""
 
     type: Any
     default: Any = ...
+    choices: tuple[Any, ...] = ()
 
     @property
     def required(self) -> bool:
         return self.default is ...
 
     def accepts(self, value: object) -> bool:
+        if self.choices and value not in self.choices:
+            return False
+        if isinstance(value, int) and not _fits_i64(value):
+            return False
         if self.type == "any":
             return True
         if self.type == "ints":
-            return isinstance(value, tuple) and all(type(v) is int for v in value)
-        if self.type == "scalar":  # a number of any kind
+            return isinstance(value, tuple) and all(type(v) is int and _fits_i64(v) for v in value)
+        if self.type == "scalar":
             return type(value) in (bool, int, float)
         if self.type in (DType, DenseArray):
             return isinstance(value, self.type)
         return type(value) is self.type
 
 
+def _fits_i64(value: int) -> bool:
+    return -(2**63) <= value < 2**63
+
+
 @dataclass(frozen=True)
 class Access:
-    """One source of a layout op's element: `operand` at `index`, used when `when` holds (None: always)."""
+    """One source of an element: `operand` at `index`, used when `when` holds (None: always). The index is valid only
+    where `when` holds. In a gather or scatter, the coordinate that is read from `indices` is None."""
 
     operand: int
     index: tuple[Any, ...]
@@ -86,14 +97,21 @@ class OpDef:
     """One op's record.
 
     infer(types, attrs) -> result types; the only shape/dtype rule. Raises ShapeError, DTypeError, AttributeValueError.
-    eval(arrays, attrs) -> NumPy arrays of exactly the inferred types; the oracle.
+    eval(arrays, attrs) -> NumPy arrays of exactly the inferred types; the oracle. A result may be a view of an operand,
+        so nobody writes to one. Raises FaultError where a value is out of the op's range.
     vjp(builder, op, cotangents) -> one cotangent per operand, or None where it is zero. A cotangent is None where it
         is known to be zero; an op with one result never sees None. None in place of `vjp`: not differentiable.
-    scalar(s, op, *operands) -> expression (kinds pointwise, generate).
-    index_map(op, index) -> accesses, tried in order (kind layout). Index arithmetic uses Python operators only
-        (+ - * // % < <= == & ), so it runs on ints as well as on a code generator's expressions. An element no access
-        covers has the value attrs["value"].
+    scalar(s, op, *operands) -> expression (kinds pointwise, generate). An element of type bf16 or f16 is carried as
+        f32: operands come converted, the expression is made in `dtype.accumulator`, and who calls `scalar` rounds its
+        value once to the type of the op's result. So a cast to bf16 is a cast to f32 here.
+    index_map(op, index) -> accesses. Index arithmetic uses Python operators only (+ - * // % < <= > >= == &, with a
+        plain int on either side), so it runs on ints as well as on a code generator's expressions.
+        layout: tried in order; an element that no access covers has the value attrs["value"].
+        gather: `index` is that of a result element; two accesses, of `indices`, then of `data`.
+        scatter: `index` is that of an element of `updates`; two accesses, of `indices`, then of `base`.
     reduction: for kind reduce.
+    traits: commutative; associative (up to rounding, for floats); idempotent (f(x, x) = x); can_fault; has_side_effect.
+    identity(dtype) -> the e for which f(x, e) is x, bit for bit (so -0.0 for a float `add`).
     samples: () -> list of (operand arrays, attributes) that tests draw from.
     """
 
@@ -107,7 +125,8 @@ class OpDef:
     scalar: Callable[..., Any] | None = None
     index_map: Callable[[Op, tuple[Any, ...]], Sequence[Access]] | None = None
     reduction: Reduction | None = None
-    traits: frozenset[str] = frozenset()  # commutative, associative, idempotent, has_side_effect, can_fault
+    traits: frozenset[str] = frozenset()
+    identity: Callable[[DType], float | int | bool] | None = None
     n_operands: int | None = None  # None: variadic
     samples: Callable[[], list[tuple[list[Array], dict[str, Any]]]] = list
 

@@ -1,0 +1,106 @@
+"""Values made from nothing: constants and coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from graphc.ir.attributes import Attributes, DenseArray
+from graphc.ir.errors import AttributeValueError
+from graphc.ir.graph import Op
+from graphc.ir.opdef import Array, AttrSpec, OpDef, register
+from graphc.ir.ops.checks import require_axis, require_dtype, require_number, tensor
+from graphc.ir.ops.rounding import narrow, splat
+from graphc.ir.scalar import ScalarBuilder
+from graphc.ir.types import DType, TensorType, i64
+
+# --- constant
+
+
+def _constant_infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
+    value, dtype = attrs["value"], cast(DType, attrs["dtype"])
+    result = tensor("constant", dtype, attrs["shape"])  # type: ignore[arg-type]
+    if isinstance(value, DenseArray):
+        if value.type != result:
+            raise AttributeValueError(f"constant: the array is {value.type}, not the stated {result}")
+    elif isinstance(value, (bool, int, float)):
+        require_number("constant", value, dtype)
+    else:
+        raise AttributeValueError("constant: the value must be a number or an array")
+    return [result]
+
+
+def _constant_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
+    value = attrs["value"]
+    if isinstance(value, DenseArray):
+        return [value.array]
+    return [splat(value, attrs["dtype"], attrs["shape"])]  # type: ignore[arg-type]
+
+
+def _constant_scalar(s: ScalarBuilder[Any], op: Op, index: Any) -> Any:
+    value = op.attributes["value"]
+    if isinstance(value, DenseArray):
+        if value.array.size != 1:
+            raise ValueError("a constant array of several elements has no scalar expression")
+        value = value.array.astype(value.type.dtype.accumulator.numpy).item()
+    return s.const(value, op.results[0].type.dtype.accumulator)  # type: ignore[arg-type]
+
+
+register(
+    OpDef(
+        name="constant",
+        kind="generate",
+        doc="A number at every place, or an array of exactly this type.",
+        attrs={"value": AttrSpec("any"), "dtype": AttrSpec(DType), "shape": AttrSpec("ints")},
+        infer=_constant_infer,
+        eval=_constant_eval,
+        scalar=_constant_scalar,
+        n_operands=0,
+    )
+)
+
+# --- iota
+
+
+def _iota_infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
+    result = tensor("iota", cast(DType, attrs["dtype"]), attrs["shape"])  # type: ignore[arg-type]
+    require_dtype("iota", result, "number")
+    require_axis("iota", cast(int, attrs["axis"]), result)
+    return [result]
+
+
+def _iota_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
+    shape, axis = cast("tuple[int, ...]", attrs["shape"]), cast(int, attrs["axis"])
+    with np.errstate(all="ignore"):
+        line = narrow(np.arange(shape[axis], dtype=np.int64), cast(DType, attrs["dtype"]).numpy)
+    line = line.reshape([-1 if d == axis else 1 for d in range(len(shape))]) if math.prod(shape) else line[:0]
+    return [np.broadcast_to(line, shape) if line.size else np.empty(shape, line.dtype)]
+
+
+def _iota_scalar(s: ScalarBuilder[Any], op: Op, index: Any) -> Any:
+    result = op.results[0].type
+    axis = cast(int, op.attributes["axis"])
+    inner = math.prod(result.shape[axis + 1 :])
+    coordinate = index
+    if inner > 1:
+        coordinate = s.call("floor_div", coordinate, s.const(inner, i64))
+    if math.prod(result.shape[:axis]) > 1 and result.shape[axis] > 0:
+        coordinate = s.call("mod", coordinate, s.const(result.shape[axis], i64))
+    return s.cast(coordinate, result.dtype.accumulator)
+
+
+register(
+    OpDef(
+        name="iota",
+        kind="generate",
+        doc="Each element's coordinate along an axis.",
+        attrs={"dtype": AttrSpec(DType), "shape": AttrSpec("ints"), "axis": AttrSpec(int)},
+        infer=_iota_infer,
+        eval=_iota_eval,
+        scalar=_iota_scalar,
+        n_operands=0,
+    )
+)

@@ -1,0 +1,118 @@
+"""Sums of products over shared axes: every kind of matrix product."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from graphc.ir.attributes import Attributes
+from graphc.ir.errors import AttributeValueError, DTypeError, ShapeError
+from graphc.ir.opdef import Array, AttrSpec, OpDef, register
+from graphc.ir.ops.checks import require_dtype, tensor
+from graphc.ir.ops.rounding import narrow, widen
+from graphc.ir.types import TensorType
+
+_SPEC = re.compile(r"([a-zA-Z]*),([a-zA-Z]*)->([a-zA-Z]*)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A parsed `spec`: the letters of both operands and the result, in axis order; and by role: `batch` is in all
+    three, `m` in a and the result, `n` in b and the result, `k` in a and b (summed)."""
+
+    a: str
+    b: str
+    out: str
+    batch: str
+    m: str
+    n: str
+    k: str
+
+
+def parse_spec(spec: str) -> Letters:
+    """The letters of a spec such as "bmk,bnk->bmn". Raises AttributeValueError for one that is no contraction."""
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise AttributeValueError(f"contract: spec {spec!r} is not of the form 'mk,nk->mn'")
+    a, b, out = match.groups()
+    for letters in (a, b, out):
+        if len(set(letters)) != len(letters):
+            raise AttributeValueError(
+                f"contract: spec {spec!r} repeats a letter within {letters!r}; take a diagonal first"
+            )
+    for letter in out:
+        if letter not in a and letter not in b:
+            raise AttributeValueError(f"contract: result letter {letter!r} of spec {spec!r} is in neither operand")
+    for letter in a + b:
+        if letter not in out and not (letter in a and letter in b):
+            raise AttributeValueError(
+                f"contract: letter {letter!r} of spec {spec!r} is in one operand only; sum it first"
+            )
+    return Letters(
+        a,
+        b,
+        out,
+        batch="".join(x for x in out if x in a and x in b),
+        m="".join(x for x in out if x in a and x not in b),
+        n="".join(x for x in out if x in b and x not in a),
+        k="".join(x for x in a if x not in out),
+    )
+
+
+def _infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
+    a, b = types
+    letters = parse_spec(cast(str, attrs["spec"]))
+    require_dtype("contract", a, "number")
+    require_dtype("contract", b, "number")
+    if a.dtype != b.dtype:
+        raise DTypeError(f"contract: element types differ: {a} and {b}; cast one of them")
+    sizes: dict[str, int] = {}
+    for role, found, expected in (("first", a, letters.a), ("second", b, letters.b)):
+        if found.rank != len(expected):
+            raise ShapeError(f"contract: the {role} operand {found} has not the {len(expected)} axes of {expected!r}")
+        for letter, size in zip(expected, found.shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                raise ShapeError(
+                    f"contract: axis {letter!r} of spec {attrs['spec']!r} is {sizes[letter]} in {a} and {size} in {b}"
+                )
+    return [tensor("contract", a.dtype, tuple(sizes[x] for x in letters.out))]
+
+
+def _eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
+    a, b = map(widen, arrays)
+    at = parse_spec(cast(str, attrs["spec"]))
+    sizes = {**dict(zip(at.a, a.shape, strict=True)), **dict(zip(at.b, b.shape, strict=True))}
+    left = _matrix(a, at.a, (at.batch, at.m, at.k), sizes)
+    right = _matrix(b, at.b, (at.batch, at.k, at.n), sizes)
+    with np.errstate(all="ignore"):
+        product = np.matmul(left, right)
+    order = at.batch + at.m + at.n
+    full = product.reshape([sizes[x] for x in order]).transpose([order.index(x) for x in at.out])
+    with np.errstate(all="ignore"):
+        return [narrow(full, arrays[0].dtype)]
+
+
+def _matrix(array: Array, letters: str, groups: tuple[str, str, str], sizes: dict[str, int]) -> Array:
+    """The axes of each group joined into one; without batch letters, a plain matrix for BLAS."""
+    ordered = array.transpose([letters.index(x) for group in groups for x in group])
+    shape = [math.prod(sizes[x] for x in group) for group in groups]
+    return ordered.reshape(shape if groups[0] else shape[1:])
+
+
+register(
+    OpDef(
+        name="contract",
+        kind="contract",
+        doc="Sums of products, as einsum's: letters name axes; those absent from the result are summed. bf16 and f16 "
+        "accumulate in f32, integers wrap.",
+        attrs={"spec": AttrSpec(str)},
+        infer=_infer,
+        eval=_eval,
+        n_operands=2,
+    )
+)

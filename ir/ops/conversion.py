@@ -1,0 +1,112 @@
+"""Ops that change or guard an element and leave its meaning: cast, check_index, stop_gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from graphc.ir.attributes import Attributes
+from graphc.ir.errors import AttributeValueError, OutOfRangeError
+from graphc.ir.graph import Op
+from graphc.ir.opdef import Array, AttrSpec, OpDef, register
+from graphc.ir.ops.checks import integer_range, require_dtype
+from graphc.ir.ops.rounding import narrow, widen
+from graphc.ir.scalar import ScalarBuilder
+from graphc.ir.types import DType, TensorType, from_numpy_dtype, i64
+
+# --- cast
+
+
+def _cast_infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
+    return [types[0].with_dtype(cast(DType, attrs["dtype"]))]
+
+
+def _cast_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
+    target = cast(DType, attrs["dtype"])
+    x = arrays[0]
+    if from_numpy_dtype(x.dtype) == target:
+        return [x]
+    with np.errstate(all="ignore"):
+        wide = widen(x)
+        if wide.dtype.kind == "f" and target.is_integer:
+            return [_saturate(wide, target)]
+        return [narrow(wide, target.numpy)]
+
+
+def _saturate(x: Array, target: DType) -> Array:
+    low, high = integer_range(target)
+    inside = x.astype(target.numpy)
+    clamped = np.where(x >= float(high + 1), target.numpy.type(high), np.where(x <= float(low), low, inside))
+    return np.where(np.isnan(x), 0, clamped).astype(target.numpy)
+
+
+register(
+    OpDef(
+        name="cast",
+        kind="pointwise",
+        doc="x in another element type. A float becomes an integer by truncation, saturating, NaN giving 0; integers "
+        "wrap; bf16 and f16 are rounded from f32; bool is x != 0.",
+        attrs={"dtype": AttrSpec(DType)},
+        infer=_cast_infer,
+        eval=_cast_eval,
+        scalar=lambda s, op, x: s.cast(x, op.results[0].type.dtype.accumulator),
+        n_operands=1,
+    )
+)
+
+# --- check_index
+
+
+def _check_infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
+    require_dtype("check_index", types[0], "integer")
+    if attrs["low"] > attrs["high"]:  # type: ignore[operator]
+        raise AttributeValueError(f"check_index: low {attrs['low']} exceeds high {attrs['high']}; swap them")
+    return [types[0]]
+
+
+def _check_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
+    (x,) = arrays
+    low, high = cast(int, attrs["low"]), cast(int, attrs["high"])
+    outside = (x < low) | (x >= high)
+    if np.any(outside):
+        value = int(x[outside].ravel()[0]) if x.ndim else int(x)
+        raise OutOfRangeError(f"check_index: {value} is out of range; it must lie in {low} <= x < {high}")
+    return [x]
+
+
+def _check_scalar(s: ScalarBuilder[Any], op: Op, x: Any) -> Any:
+    # In i64, which holds every bound; a narrower type may not.
+    low, high = op.attributes["low"], op.attributes["high"]
+    checked = s.call("check_range", s.cast(x, i64), s.const(low, i64), s.const(high, i64))  # type: ignore[arg-type]
+    return s.cast(checked, x.dtype)
+
+
+register(
+    OpDef(
+        name="check_index",
+        kind="pointwise",
+        doc="x itself; faults unless low <= x < high at every element.",
+        attrs={"low": AttrSpec(int), "high": AttrSpec(int)},
+        infer=_check_infer,
+        eval=_check_eval,
+        scalar=_check_scalar,
+        traits=frozenset({"can_fault"}),
+        n_operands=1,
+    )
+)
+
+# --- stop_gradient
+
+register(
+    OpDef(
+        name="stop_gradient",
+        kind="pointwise",
+        doc="x itself, with no gradient.",
+        infer=lambda types, attrs: [types[0]],
+        eval=lambda arrays, attrs: [arrays[0]],
+        scalar=lambda s, op, x: x,
+        n_operands=1,
+    )
+)
