@@ -8,6 +8,10 @@ import numpy as np
 
 from graphc.ir.types import DType, TensorType, type_of
 
+MAX_ITEMS = 1024  # of a list; longer data is a DenseArray
+MAX_DEPTH = 32  # of lists in lists
+INTEGERS = range(-(2**63), 2**63)
+
 
 class DenseArray:
     """A constant array held by value: immutable, compared by type and bytes (so NaN equals NaN)."""
@@ -48,3 +52,12 @@ def same_attribute(a: Attribute, b: Attribute) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return np.float64(a).tobytes() == np.float64(b).tobytes() or (a != a and b != b)
     return a == b
+
+
+def is_attribute(value: object, depth: int = 0) -> bool:
+    """Whether `value` is in the closed set of attributes: what the text can hold."""
+    if isinstance(value, tuple):
+        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(is_attribute(item, depth + 1) for item in value)
+    if type(value) is int:
+        return value in INTEGERS
+    return type(value) in (bool, float, str) or isinstance(value, (DType, DenseArray))

@@ -6,7 +6,7 @@ is named in `updates`. Passes do not edit a graph: they rebuild it (see `graphc.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from graphc.ir.attributes import Attributes, same_attribute
 from graphc.ir.location import Location
@@ -123,9 +123,16 @@ class Graph(Block):
         return [*self.results, *self.updates.values()]
 
     def __str__(self) -> str:
-        from graphc.ir.text import print_graph
+        return _printer(self)
 
-        return print_graph(self)
+
+_printer: Callable[[Graph], str] = repr
+
+
+def print_with(printer: Callable[[Graph], str]) -> None:
+    """Install what `str(graph)` calls. The text package stands above this module, and installs its printer here."""
+    global _printer
+    _printer = printer
 
 
 def same_graph(a: Graph, b: Graph) -> bool:

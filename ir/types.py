@@ -9,6 +9,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+MAX_RANK = 32
+MAX_BYTES = 2**63 - 1  # strides and offsets are i64
+
 
 @dataclass(frozen=True)
 class DType:
@@ -99,6 +102,13 @@ class TensorType:
     @property
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
+
+    @property
+    def is_representable(self) -> bool:
+        """Whether rank, strides and offsets fit: an empty axis does not shrink the strides of the others."""
+        if self.rank > MAX_RANK or any(n < 0 for n in self.shape):
+            return False
+        return math.prod(n for n in self.shape if n) * self.dtype.itemsize <= MAX_BYTES
 
     def with_shape(self, shape: tuple[int, ...]) -> TensorType:
         return TensorType(self.dtype, tuple(shape))

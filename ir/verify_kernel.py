@@ -1,0 +1,165 @@
+"""What a `fused` op may hold: rules 15 to 21 of `graphc.ir.verify`, on which code generation relies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from graphc.ir.attributes import DenseArray
+from graphc.ir.graph import Block, Op, Value
+from graphc.ir.opdef import lookup
+
+_READS = ("pointwise", "generate", "layout")
+ALLOWED_KINDS = {
+    "loop": (*_READS, "gather"),
+    "reduction": (*_READS, "gather", "reduce"),
+    "contraction": (*_READS, "contract"),
+    "scatter": (*_READS, "scatter"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A broken rule. `message` has one `{}` per value of `values`, which stands for its printed name."""
+
+    rule: int
+    message: str
+    op: Op | None = None
+    values: tuple[Value, ...] = ()
+
+
+def kernel_problems(op: Op) -> Iterator[Problem]:
+    """What breaks the rules of a kernel, given that its types and wiring are sound."""
+    region = op.regions[0]
+    kind = str(op.attributes["kind"])
+    if len(set(op.operands)) != len(op.operands):
+        yield Problem(15, "an operand of this kernel is given twice", op)
+    used = {v for inner in region.ops for v in inner.operands}.union(region.results)
+    for arg in region.args:
+        if arg not in used:
+            yield Problem(15, "argument {} of this kernel is not used", op, (arg,))
+    for inner in region.ops:
+        yield from _member(inner, kind, region)
+    yield from _RULES[kind](op, region)
+
+
+def _member(op: Op, kernel: str, region: Block) -> Iterator[Problem]:
+    kind = lookup(op.name).kind
+    if kind not in ALLOWED_KINDS[kernel]:
+        yield Problem(16, f"{op.name} (of kind {kind}) cannot stand in a kernel of kind {kernel}", op)
+    if isinstance(op.attributes.get("value"), DenseArray):
+        yield Problem(16, "a constant array cannot stand in a kernel; pass it as an operand", op)
+    if kind == "gather" and op.operands[0] not in region.args:
+        yield Problem(17, f"{op.name} reads {{}}, which is not an argument of the kernel", op, (op.operands[0],))
+
+
+def _loop(op: Op, region: Block) -> Iterator[Problem]:
+    for result in region.results:
+        if result.type.shape != region.results[0].type.shape:
+            text = f"a loop gives results of one shape, not {region.results[0].type.shape} and {result.type.shape}"
+            yield Problem(18, text, op)
+
+
+def _reduction(op: Op, region: Block) -> Iterator[Problem]:
+    reduces = _of_kind(region, "reduce")
+    if not reduces:
+        yield Problem(19, "a reduction reduces something", op)
+        return
+    space = _Space(reduces[0])
+    for inner in reduces:
+        if _Space(inner) != space:
+            text = f"a reduction reduces one space over one set of axes, not {space} and {_Space(inner)}"
+            yield Problem(19, text, inner)
+    dependent: set[Value] = set()
+    for inner in region.ops:
+        if inner in reduces:
+            dependent.update(inner.results)
+        elif not dependent.isdisjoint(inner.operands):
+            dependent.update(inner.results)
+            if not space.carries(inner):
+                yield Problem(19, f"{inner.name} moves elements that depend on a reduced value out of {space}", inner)
+    for result in region.results:
+        if result.type.shape not in space.shapes:
+            yield Problem(19, f"result {{}} has shape {result.type.shape}, outside {space}", op, (result,))
+
+
+def _contraction(op: Op, region: Block) -> Iterator[Problem]:
+    roots = _of_kind(region, "contract")
+    if len(roots) != 1:
+        yield Problem(20, f"a contraction holds one contract op, this one {len(roots)}", op)
+        return
+    for inner in _dependents(region, roots[0]):
+        if lookup(inner.name).kind != "pointwise":
+            yield Problem(20, f"{inner.name} cannot follow the contract op; only pointwise ops can", inner)
+    shape = roots[0].result.type.shape
+    for result in region.results:
+        if result.type.shape != shape:
+            text = f"result {{}} has shape {result.type.shape}, the contraction {shape}"
+            yield Problem(20, text, op, (result,))
+
+
+def _scatter(op: Op, region: Block) -> Iterator[Problem]:
+    roots = _of_kind(region, "scatter")
+    if len(roots) != 1 or region.results != [roots[0].result]:
+        yield Problem(21, "a scatter gives the result of its one scatter op, and nothing else", op)
+        return
+    for inner in _dependents(region, roots[0]):
+        yield Problem(21, f"{inner.name} cannot follow the scatter op", inner)
+
+
+_RULES = {"loop": _loop, "reduction": _reduction, "contraction": _contraction, "scatter": _scatter}
+
+
+class _Space:
+    """The shape that a reduce op reads, and the axes it keeps."""
+
+    def __init__(self, reduce: Op):
+        self.shape = reduce.operands[0].type.shape
+        axes: Iterable[int] = reduce.attributes["axes"]  # type: ignore[assignment]
+        self.axes = tuple(axes)
+        self.kept = tuple(i for i in range(len(self.shape)) if i not in self.axes)
+        self.reduced = tuple(self.shape[i] for i in self.kept)
+        self.kept_dims = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return (self.shape, self.reduced, self.kept_dims)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Space) and (self.shape, self.axes) == (other.shape, other.axes)
+
+    def __str__(self) -> str:
+        return f"{list(self.shape)} over axes {list(self.axes)}"
+
+    def carries(self, op: Op) -> bool:
+        """Whether the element at a place of the result of `op` depends only on its operands' elements at that place."""
+        if any(v.type.shape not in self.shapes for v in (*op.operands, op.result)):
+            return False
+        if op.name == "broadcast":
+            return self._keeps_axes(op)
+        return op.name == "reshape" or lookup(op.name).kind == "pointwise"
+
+    def _keeps_axes(self, broadcast: Op) -> bool:
+        dims: Iterable[int] = broadcast.attributes["dims"]  # type: ignore[assignment]
+        source, target = broadcast.operands[0].type.shape, broadcast.result.type.shape
+        return all(
+            size == 1 or self._places(len(source))[i] == self._places(len(target))[dim]
+            for i, (size, dim) in enumerate(zip(source, dims, strict=True))
+        )
+
+    def _places(self, rank: int) -> tuple[int, ...]:
+        """The axis of the space that each axis of a shape of that rank lies along."""
+        return tuple(range(rank)) if rank == len(self.shape) else self.kept
+
+
+def _of_kind(region: Block, kind: str) -> list[Op]:
+    return [op for op in region.ops if lookup(op.name).kind == kind]
+
+
+def _dependents(region: Block, root: Op) -> Iterator[Op]:
+    """The ops that use the result of `root`, directly or not."""
+    dependent = set(root.results)
+    for op in region.ops:
+        if not dependent.isdisjoint(op.operands):
+            dependent.update(op.results)
+            yield op
