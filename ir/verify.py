@@ -173,11 +173,9 @@ def _stage_rules(graph: Graph) -> Iterator[Problem]:
     top = set(graph.ops)
     for op in graph.walk():
         if op.name == "gradient" and (stage > 0 or op not in top):
-            yield Problem(
-                11, "gradient stands at the top level of traced graphs only; the pass autodiff removes it", op
-            )
+            yield Problem(11, "gradient stands at the top level of traced graphs only; autodiff removes it", op)
         if op.name == "stop_gradient" and stage >= STAGES.index("optimized"):
-            yield Problem(12, "stop_gradient is gone from the stage optimized on; the pass autodiff removes it", op)
+            yield Problem(12, "stop_gradient is gone from the stage optimized on; autodiff removes it", op)
         if op.name == "fused" and graph.stage != "fused":
             yield Problem(13, "fused stands in the stage fused only", op)
     if graph.stage == "fused":

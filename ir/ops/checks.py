@@ -6,9 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from graphc.ir.errors import AttributeValueError, DTypeError, ShapeError
-from graphc.ir.types import DTYPES, DType, TensorType
-
-MAX_RANK = 32
+from graphc.ir.types import DTYPES, MAX_RANK, DType, TensorType
 
 FAMILIES: dict[str, tuple[DType, ...]] = {
     "float": tuple(d for d in DTYPES.values() if d.is_float),
@@ -27,7 +25,7 @@ def tensor(name: str, dtype: DType, shape: Sequence[int]) -> TensorType:
         raise ShapeError(f"{name}: a result of rank {result.rank} is above the limit of {MAX_RANK}; reshape first")
     if any(n < 0 for n in result.shape):
         raise ShapeError(f"{name}: the result {result} has a negative size; every size must be at least 0")
-    if result.nbytes >= 2**63:
+    if not result.is_representable:
         raise ShapeError(f"{name}: the result {result} exceeds 2^63 bytes; use smaller sizes")
     return result
 
