@@ -1,0 +1,101 @@
+"""Writes kernel source: a tree of open blocks, each of which remembers what has been computed in it.
+
+A block is attached to its parent when it closes, so a line added to an outer block while an inner one is open comes
+before the inner block. That is how loop-invariant work is hoisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+INDENT = "    "
+WIDTH = 120
+
+
+@dataclass
+class Block:
+    """One open block. `depth` counts the blocks around it; nothing computed inside a `guard` block may be hoisted
+    out of it. `memo` maps what has been computed here to where it is."""
+
+    header: str
+    depth: int
+    guard: bool = False
+    body: list[str | Block] = field(default_factory=list)
+    memo: dict[Hashable, Any] = field(default_factory=dict)
+
+
+class Source:
+    """The text of one kernel under construction."""
+
+    def __init__(self, header: str):
+        self.open = [Block(header, 0)]
+        self._names: dict[str, int] = {}
+
+    @property
+    def depth(self) -> int:
+        """The depth of the innermost open block."""
+        return len(self.open) - 1
+
+    @property
+    def guard_depth(self) -> int:
+        """The depth of the innermost guard: the least depth at which anything may now be computed."""
+        return max((b.depth for b in self.open if b.guard), default=0)
+
+    def fresh(self, hint: str) -> str:
+        """A name not used before in this kernel: the hint, with a number from the second use on."""
+        count = self._names[hint] = self._names.get(hint, -1) + 1
+        name = f"{hint}_{count}" if count else hint
+        return name if count == 0 or name not in self._names else self.fresh(hint)
+
+    def line(self, text: str, comment: str = "", depth: int | None = None) -> None:
+        """Append a statement to the block at `depth` (default: the innermost)."""
+        body = self.open[self.depth if depth is None else depth].body
+        if not comment:
+            body.append(text)
+        elif len(text) + len(comment) + 2 + len(INDENT) * (self.depth + 1) <= WIDTH:
+            body.append(f"{text}  # {comment}")
+        else:
+            body += [f"# {comment}", text]
+
+    def comment(self, text: str) -> None:
+        """Append a comment line to the innermost block."""
+        self.line(f"# {text}")
+
+    @contextmanager
+    def block(self, header: str, guard: bool = False) -> Iterator[int]:
+        """A nested block, e.g. `for j in range(8):`; yields its depth. A block left empty is dropped."""
+        inner = Block(header, len(self.open), guard)
+        self.open.append(inner)
+        yield inner.depth
+        self.open.pop()
+        if inner.body:
+            self.open[-1].body.append(inner)
+
+    def recall(self, key: Hashable) -> Any | None:
+        """What was remembered under `key` in an open block."""
+        for block in reversed(self.open):
+            if key in block.memo:
+                return block.memo[key]
+        return None
+
+    def remember(self, key: Hashable, value: Any, depth: int) -> None:
+        """Remember `value` for as long as the block at `depth` is open."""
+        self.open[depth].memo[key] = value
+
+    def text(self) -> str:
+        """The whole kernel. Every nested block must be closed."""
+        if self.depth:
+            raise ValueError(f"{self.depth} blocks are still open")
+        return "\n".join(_lines(self.open[0], 0)) + "\n"
+
+
+def _lines(block: Block, level: int) -> Iterator[str]:
+    yield INDENT * level + block.header
+    for item in block.body or ["pass"]:
+        if isinstance(item, Block):
+            yield from _lines(item, level + 1)
+        else:
+            yield INDENT * (level + 1) + item
