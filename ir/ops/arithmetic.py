@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.ir.errors import DivisionByZeroError, NegativeExponentError
-from graphc.ir.graph import Op
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, register
 from graphc.ir.ops.checks import integer_range
+from graphc.ir.ops.gradients import linear_vjp, vjp_of, zero_vjp, zeros
 from graphc.ir.ops.pointwise import pointwise
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 Scalars = ScalarBuilder[Any]
 
@@ -45,12 +49,24 @@ register(
         "x + y; integers wrap.",
         np.add,
         "add",
+        vjp=linear_vjp(lambda b, op, ct: [ct, ct]),
         traits=("commutative", "associative"),
         identity=lambda d: -0.0 if d.is_float else 0,
     )
 )
 
-register(pointwise("sub", 2, "number", "x - y; integers wrap.", np.subtract, "sub", identity=_zero))
+register(
+    pointwise(
+        "sub",
+        2,
+        "number",
+        "x - y; integers wrap.",
+        np.subtract,
+        "sub",
+        vjp=linear_vjp(lambda b, op, ct: [ct, b.neg(ct)]),
+        identity=_zero,
+    )
+)
 
 register(
     pointwise(
@@ -60,16 +76,27 @@ register(
         "x * y; integers wrap.",
         np.multiply,
         "mul",
+        vjp=linear_vjp(lambda b, op, ct: [b.mul(ct, op.operands[1]), b.mul(ct, op.operands[0])]),
         traits=("commutative", "associative"),
         identity=_one,
     )
 )
 
-register(pointwise("neg", 1, "number", "-x; integers wrap.", np.negative, "neg"))
+register(
+    pointwise(
+        "neg", 1, "number", "-x; integers wrap.", np.negative, "neg", vjp=linear_vjp(lambda b, op, ct: [b.neg(ct)])
+    )
+)
 
 # --- quotients and powers
 
-register(pointwise("div", 2, "float", "x / y, of floats only.", np.divide, "div", identity=_one))
+
+def _div_vjp(b: Builder, ct: Value, x: Value, y: Value, quotient: Value) -> tuple[Value, Value]:
+    scaled = b.div(ct, y)
+    return scaled, b.neg(b.mul(scaled, quotient))
+
+
+register(pointwise("div", 2, "float", "x / y, of floats only.", np.divide, "div", vjp=vjp_of(_div_vjp), identity=_one))
 
 
 def _checked_divisor(name: str, y: Array) -> None:
@@ -96,6 +123,7 @@ register(
         "x / y rounded towards minus infinity, as Python's //; an integer zero divisor faults.",
         _floor_div,
         "floor_div",
+        vjp=zero_vjp,
         traits=("can_fault",),
     )
 )
@@ -108,6 +136,7 @@ register(
         "x - y * floor(x / y), with the sign of y, as Python's %; an integer zero divisor faults.",
         _mod,
         "mod",
+        vjp=vjp_of(lambda b, ct, x, y, z: (ct, b.neg(b.mul(ct, b.floor_div(x, y))))),
         traits=("can_fault",),
     )
 )
@@ -119,6 +148,18 @@ def _pow(x: Array, y: Array) -> Array:
     return np.power(x, y)
 
 
+def _pow_vjp(b: Builder, ct: Value, x: Value, y: Value, z: Value) -> tuple[Value, Value]:
+    # Where a factor of 0 meets an infinite one, the base is replaced by 1 before anything is computed from it, so that
+    # derivatives of this expression stay finite as well.
+    zero, one = b.full_like(x, 0), b.full_like(x, 1)
+    at_zero = b.eq(x, zero)
+    base = b.where(b.bitwise_and(b.eq(y, zero), at_zero), one, x)
+    by_base = b.mul(ct, b.mul(y, b.pow(base, b.sub(y, one))))
+    flat = b.bitwise_and(at_zero, b.ge(y, zero))
+    slope = b.mul(z, b.log(b.where(flat, one, x)))
+    return by_base, b.mul(ct, slope)
+
+
 register(
     pointwise(
         "pow",
@@ -127,6 +168,7 @@ register(
         "x to the power y; integers wrap, and a negative integer exponent faults.",
         _pow,
         "pow",
+        vjp=vjp_of(_pow_vjp),
         traits=("can_fault",),
         identity=_one,
     )
@@ -134,7 +176,17 @@ register(
 
 # --- signs and rounding
 
-register(pointwise("abs", 1, "number", "|x|; the smallest integer stays itself.", np.abs, "abs"))
+register(
+    pointwise(
+        "abs",
+        1,
+        "number",
+        "|x|; the smallest integer stays itself.",
+        np.abs,
+        "abs",
+        vjp=vjp_of(lambda b, ct, x, y: b.mul(ct, b.sign(x))),
+    )
+)
 
 
 def _sign_scalar(s: Scalars, op: Op, x: Any) -> Any:
@@ -146,13 +198,28 @@ def _sign_scalar(s: Scalars, op: Op, x: Any) -> Any:
     return s.call("select", s.call("gt", x, zero), one, below)
 
 
-register(pointwise("sign", 1, "number", "-1, 0 or 1; NaN of NaN, 0.0 of -0.0.", np.sign, _sign_scalar))
+register(pointwise("sign", 1, "number", "-1, 0 or 1; NaN of NaN, 0.0 of -0.0.", np.sign, _sign_scalar, vjp=zero_vjp))
 
-register(pointwise("floor", 1, "float", "The nearest integer at or below x.", np.floor, "floor"))
-register(pointwise("ceil", 1, "float", "The nearest integer at or above x.", np.ceil, "ceil"))
-register(pointwise("round", 1, "float", "The nearest integer; halves go to the even one.", np.rint, "round"))
+register(pointwise("floor", 1, "float", "The nearest integer at or below x.", np.floor, "floor", vjp=zero_vjp))
+register(pointwise("ceil", 1, "float", "The nearest integer at or above x.", np.ceil, "ceil", vjp=zero_vjp))
+register(
+    pointwise("round", 1, "float", "The nearest integer; halves go to the even one.", np.rint, "round", vjp=zero_vjp)
+)
 
 # --- minima and maxima
+
+
+def _extremum_vjp(loses: str) -> Any:
+    """The operand that is not `loses` than the other takes the cotangent; equal ones take half each."""
+
+    def rule(b: Builder, op: Op, ct: Value) -> list[Value]:
+        x, y = op.operands
+        zero = zeros(b, ct.type)
+        shared = b.where(b.eq(x, y), b.mul(ct, b.full_like(ct, 0.5)), ct)
+        return [b.where(b.emit(loses, pair).result, zero, shared) for pair in ((x, y), (y, x))]
+
+    return linear_vjp(rule)
+
 
 register(
     pointwise(
@@ -162,6 +229,7 @@ register(
         "The larger of x and y; NaN if either is NaN.",
         np.maximum,
         "maximum",
+        vjp=_extremum_vjp("lt"),
         traits=("commutative", "associative", "idempotent"),
         identity=lowest,
     )
@@ -175,10 +243,21 @@ register(
         "The smaller of x and y; NaN if either is NaN.",
         np.minimum,
         "minimum",
+        vjp=_extremum_vjp("gt"),
         traits=("commutative", "associative", "idempotent"),
         identity=highest,
     )
 )
+
+
+def _clamp_vjp(b: Builder, op: Op, ct: Value) -> list[Value]:
+    x, low, high = op.operands
+    zero = zeros(b, ct.type)
+    inside = b.bitwise_and(b.ge(x, low), b.le(x, high))
+    below = b.bitwise_and(b.lt(x, low), b.lt(low, high))
+    above = b.bitwise_or(b.gt(x, high), b.lt(high, low))
+    return [b.where(condition, ct, zero) for condition in (inside, below, above)]
+
 
 register(
     pointwise(
@@ -188,6 +267,7 @@ register(
         "minimum(maximum(x, low), high); NaN if any is NaN.",
         lambda x, low, high: np.minimum(np.maximum(x, low), high),
         lambda s, op, x, low, high: s.call("minimum", s.call("maximum", x, low), high),
+        vjp=linear_vjp(_clamp_vjp),
     )
 )
 
@@ -199,5 +279,6 @@ register(
         "x where x > 0, else 0; NaN of NaN.",
         lambda x: np.where(x <= 0, np.zeros((), x.dtype), x),
         lambda s, op, x: s.call("select", s.call("le", x, s.like(0, x)), s.like(0, x), x),
+        vjp=linear_vjp(lambda b, op, ct: [b.where(b.le(op.result, zeros(b, ct.type)), zeros(b, ct.type), ct)]),
     )
 )

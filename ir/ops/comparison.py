@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import DTypeError, ShapeError
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, OpDef, register
 from graphc.ir.ops.checks import require_same
+from graphc.ir.ops.gradients import linear_vjp, zeros
 from graphc.ir.ops.pointwise import pointwise
 from graphc.ir.types import DType, TensorType, bool_
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 # --- comparisons: false where either is NaN, except ne
 
@@ -61,6 +66,11 @@ def _where_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
     return [np.where(*arrays)]
 
 
+def _where_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    condition, zero = op.operands[0], zeros(b, ct.type)
+    return [None, b.where(condition, ct, zero), b.where(condition, zero, ct)]
+
+
 register(
     OpDef(
         name="where",
@@ -69,6 +79,7 @@ register(
         infer=_where_infer,
         eval=_where_eval,
         scalar=lambda s, op, condition, x, y: s.call("select", condition, x, y),
+        vjp=linear_vjp(_where_vjp),
         n_operands=3,
     )
 )

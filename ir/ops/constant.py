@@ -13,6 +13,7 @@ from graphc.ir.errors import AttributeValueError
 from graphc.ir.graph import Op
 from graphc.ir.opdef import Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axis, require_dtype, require_number, tensor
+from graphc.ir.ops.gradients import zero_vjp
 from graphc.ir.ops.rounding import narrow, splat
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType, TensorType, i64
@@ -57,6 +58,7 @@ register(
         attrs={"value": AttrSpec("any"), "dtype": AttrSpec(DType), "shape": AttrSpec("ints")},
         infer=_constant_infer,
         eval=_constant_eval,
+        vjp=zero_vjp,
         scalar=_constant_scalar,
         n_operands=0,
     )
@@ -100,6 +102,7 @@ register(
         attrs={"dtype": AttrSpec(DType), "shape": AttrSpec("ints"), "axis": AttrSpec(int)},
         infer=_iota_infer,
         eval=_iota_eval,
+        vjp=zero_vjp,
         scalar=_iota_scalar,
         n_operands=0,
     )

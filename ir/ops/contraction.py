@@ -6,16 +6,21 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, DTypeError, ShapeError
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_dtype, tensor
+from graphc.ir.ops.gradients import linear_vjp
 from graphc.ir.ops.rounding import narrow, widen
 from graphc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 _SPEC = re.compile(r"([a-zA-Z]*),([a-zA-Z]*)->([a-zA-Z]*)", re.ASCII)
 
@@ -104,6 +109,25 @@ def _matrix(array: Array, letters: str, groups: tuple[str, str, str], sizes: dic
     return ordered.reshape(shape if groups[0] else shape[1:])
 
 
+def _vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    letters = parse_spec(cast(str, op.attributes["spec"]))
+    x, y = op.operands
+    return [
+        _ordered(b, (ct, letters.out), (y, letters.b), letters.a),
+        _ordered(b, (ct, letters.out), (x, letters.a), letters.b),
+    ]
+
+
+def _ordered(b: Builder, first: tuple[Value, str], second: tuple[Value, str], out: str) -> Value:
+    """The contraction with the operand first whose own axis comes first in the result: its m axes lead."""
+    for letter in out:
+        if (letter in first[1]) != (letter in second[1]):
+            if letter in second[1]:
+                first, second = second, first
+            break
+    return b.contract(first[0], second[0], spec=f"{first[1]},{second[1]}->{out}")
+
+
 register(
     OpDef(
         name="contract",
@@ -113,6 +137,7 @@ register(
         attrs={"spec": AttrSpec(str)},
         infer=_infer,
         eval=_eval,
+        vjp=linear_vjp(_vjp),
         n_operands=2,
     )
 )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, OutOfRangeError
-from graphc.ir.graph import Op
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import integer_range, require_dtype
+from graphc.ir.ops.gradients import linear_vjp, zero_vjp
 from graphc.ir.ops.rounding import narrow, widen
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType, TensorType, from_numpy_dtype, i64
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 # --- cast
 
@@ -42,6 +46,11 @@ def _saturate(x: Array, target: DType) -> Array:
     return np.where(np.isnan(x), 0, clamped).astype(target.numpy)
 
 
+def _cast_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    dtype = op.operands[0].type.dtype
+    return [b.cast(ct, dtype=dtype) if dtype.is_float else None]
+
+
 register(
     OpDef(
         name="cast",
@@ -51,6 +60,7 @@ register(
         attrs={"dtype": AttrSpec(DType)},
         infer=_cast_infer,
         eval=_cast_eval,
+        vjp=linear_vjp(_cast_vjp),
         scalar=lambda s, op, x: s.cast(x, op.results[0].type.dtype.accumulator),
         n_operands=1,
     )
@@ -106,6 +116,7 @@ register(
         doc="x itself, with no gradient.",
         infer=lambda types, attrs: [types[0]],
         eval=lambda arrays, attrs: [arrays[0]],
+        vjp=zero_vjp,
         scalar=lambda s, op, x: x,
         n_operands=1,
     )

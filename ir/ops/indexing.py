@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import DTypeError, OutOfRangeError, ShapeError
-from graphc.ir.graph import Op
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Access, Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axis, require_dtype, tensor
+from graphc.ir.ops.gradients import linear_vjp, zeros
 from graphc.ir.ops.rounding import narrow, widen
 from graphc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 Index = tuple[Any, ...]
 _ATTRS = {"axis": AttrSpec(int)}
@@ -64,6 +68,11 @@ def _slice_accesses(op: Op, index: Index) -> list[Access]:
     return [Access(1, index[axis : axis + rank]), Access(0, (*index[:axis], None, *index[axis + rank :]))]
 
 
+def _take_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    data, indices = op.operands
+    return [b.index_add(zeros(b, data.type), indices, ct, axis=_axis(op.attributes)), None]
+
+
 register(
     OpDef(
         name="take",
@@ -72,6 +81,7 @@ register(
         attrs=_ATTRS,
         infer=_take_infer,
         eval=_take_eval,
+        vjp=linear_vjp(_take_vjp),
         index_map=_slice_accesses,
         traits=frozenset({"can_fault"}),
         n_operands=2,
@@ -106,7 +116,14 @@ def _index_add_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
         return [narrow(result, base.dtype)]
 
 
-def _scatter(name: str, doc: str, infer: Any, evaluate: Any, index_map: Callable[[Op, Index], list[Access]]) -> OpDef:
+def _scatter(
+    name: str, inverse: str, doc: str, infer: Any, evaluate: Any, index_map: Callable[[Op, Index], list[Access]]
+) -> OpDef:
+    """`inverse` is the op that reads what this one writes."""
+
+    def rule(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+        return [ct, None, b.emit(inverse, (ct, op.operands[1]), op.attributes).result]
+
     return OpDef(
         name=name,
         kind="scatter",
@@ -114,6 +131,7 @@ def _scatter(name: str, doc: str, infer: Any, evaluate: Any, index_map: Callable
         attrs=_ATTRS,
         infer=infer,
         eval=evaluate,
+        vjp=linear_vjp(rule),
         index_map=index_map,
         traits=frozenset({"can_fault"}),
         n_operands=3,
@@ -123,6 +141,7 @@ def _scatter(name: str, doc: str, infer: Any, evaluate: Any, index_map: Callable
 register(
     _scatter(
         "index_add",
+        "take",
         "index_add(base, indices, updates): base with each slice of updates added at its index along an axis, in "
         "row-major order of updates; bf16 and f16 accumulate in f32.",
         _index_add_infer,
@@ -169,6 +188,11 @@ def _element_accesses(op: Op, index: Index) -> list[Access]:
     return [Access(1, index), Access(0, (*index[:axis], None, *index[axis + 1 :]))]
 
 
+def _gather_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    data, indices = op.operands
+    return [b.scatter_add(zeros(b, data.type), indices, ct, axis=_axis(op.attributes)), None]
+
+
 register(
     OpDef(
         name="gather",
@@ -178,6 +202,7 @@ register(
         attrs=_ATTRS,
         infer=_gather_infer,
         eval=_gather_eval,
+        vjp=linear_vjp(_gather_vjp),
         index_map=_element_accesses,
         traits=frozenset({"can_fault"}),
         n_operands=2,
@@ -204,6 +229,7 @@ def _scatter_add_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]
 register(
     _scatter(
         "scatter_add",
+        "gather",
         "scatter_add(base, indices, updates): base with each element of updates added at its place, the coordinate "
         "along an axis replaced by the index, in row-major order of updates; bf16 and f16 accumulate in f32.",
         _scatter_add_infer,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, ShapeError
-from graphc.ir.graph import Op
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Access, Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axes, require_axis, require_number, require_per_axis, tensor
+from graphc.ir.ops.gradients import linear_vjp
 from graphc.ir.ops.rounding import splat
 from graphc.ir.types import TensorType, from_numpy_dtype
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 Ints = tuple[int, ...]
 Index = tuple[Any, ...]
@@ -53,6 +57,13 @@ def _broadcast_index(op: Op, index: Index) -> list[Access]:
     return [Access(0, tuple(0 if n == 1 else index[d] for n, d in zip(sizes, dims, strict=True)))]
 
 
+def _broadcast_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    operand, dims = op.operands[0].type, _ints(op.attributes, "dims")
+    kept = [d for d, n in zip(dims, operand.shape, strict=True) if n == ct.type.shape[d]]
+    summed = b.sum(ct, axes=tuple(d for d in range(ct.type.rank) if d not in kept))
+    return [b.reshape(summed, shape=operand.shape)]
+
+
 register(
     OpDef(
         name="broadcast",
@@ -62,6 +73,7 @@ register(
         infer=_broadcast_infer,
         eval=_broadcast_eval,
         index_map=_broadcast_index,
+        vjp=linear_vjp(_broadcast_vjp),
         n_operands=1,
     )
 )
@@ -121,6 +133,7 @@ register(
         infer=_reshape_infer,
         eval=lambda arrays, attrs: [arrays[0].reshape(_ints(attrs, "shape"))],
         index_map=_reshape_index,
+        vjp=linear_vjp(lambda b, op, ct: [b.reshape(ct, shape=op.operands[0].type.shape)]),
         n_operands=1,
     )
 )
@@ -143,6 +156,11 @@ def _transpose_index(op: Op, index: Index) -> list[Access]:
     return [Access(0, tuple(found))]
 
 
+def _transpose_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    perm = _ints(op.attributes, "perm")
+    return [b.transpose(ct, perm=tuple(perm.index(axis) for axis in range(len(perm))))]
+
+
 register(
     OpDef(
         name="transpose",
@@ -152,6 +170,7 @@ register(
         infer=_transpose_infer,
         eval=lambda arrays, attrs: [arrays[0].transpose(_ints(attrs, "perm"))],
         index_map=_transpose_index,
+        vjp=linear_vjp(_transpose_vjp),
         n_operands=1,
     )
 )
@@ -186,6 +205,15 @@ def _slice_index(op: Op, index: Index) -> list[Access]:
     return [Access(0, tuple(found))]
 
 
+def _slice_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    start, step = _ints(op.attributes, "start"), _ints(op.attributes, "step")
+    high = tuple(
+        size - first - ((n - 1) * k + 1 if n else 0)
+        for size, first, n, k in zip(op.operands[0].type.shape, start, ct.type.shape, step, strict=True)
+    )
+    return [b.pad(ct, low=start, high=high, interior=tuple(k - 1 for k in step), value=0.0)]
+
+
 register(
     OpDef(
         name="slice",
@@ -195,6 +223,7 @@ register(
         infer=_slice_infer,
         eval=_slice_eval,
         index_map=_slice_index,
+        vjp=linear_vjp(_slice_vjp),
         n_operands=1,
     )
 )
@@ -246,6 +275,14 @@ def _pad_index(op: Op, index: Index) -> list[Access]:
     return [Access(0, tuple(found), when)]
 
 
+def _pad_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    low, step = _ints(op.attributes, "low"), tuple(k + 1 for k in _ints(op.attributes, "interior"))
+    stop = tuple(
+        first + ((n - 1) * k + 1 if n else 0) for first, n, k in zip(low, op.operands[0].type.shape, step, strict=True)
+    )
+    return [b.slice(ct, start=low, stop=stop, step=step)]
+
+
 register(
     OpDef(
         name="pad",
@@ -260,6 +297,7 @@ register(
         infer=_pad_infer,
         eval=_pad_eval,
         index_map=_pad_index,
+        vjp=linear_vjp(_pad_vjp),
         n_operands=1,
     )
 )
@@ -294,6 +332,19 @@ def _concat_index(op: Op, index: Index) -> list[Access]:
     return accesses or [Access(0, index)]
 
 
+def _concat_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
+    axis = cast(int, op.attributes["axis"])
+    ends = itertools.accumulate(v.type.shape[axis] for v in op.operands)
+    whole = ct.type.shape
+    parts: list[Value | None] = []
+    for operand, end in zip(op.operands, ends, strict=True):
+        first = end - operand.type.shape[axis]
+        start = tuple(first if d == axis else 0 for d in range(len(whole)))
+        stop = tuple(end if d == axis else n for d, n in enumerate(whole))
+        parts.append(b.slice(ct, start=start, stop=stop, step=(1,) * len(whole)))
+    return parts
+
+
 register(
     OpDef(
         name="concat",
@@ -303,6 +354,7 @@ register(
         infer=_concat_infer,
         eval=lambda arrays, attrs: [np.concatenate(arrays, axis=cast(int, attrs["axis"]))],
         index_map=_concat_index,
+        vjp=linear_vjp(_concat_vjp),
         n_operands=None,
     )
 )
@@ -329,6 +381,7 @@ register(
         infer=_flip_infer,
         eval=lambda arrays, attrs: [np.flip(arrays[0], _ints(attrs, "axes"))],
         index_map=_flip_index,
+        vjp=linear_vjp(lambda b, op, ct: [b.flip(ct, axes=_ints(op.attributes, "axes"))]),
         n_operands=1,
     )
 )

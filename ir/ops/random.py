@@ -13,6 +13,7 @@ from graphc.ir.errors import DTypeError
 from graphc.ir.graph import Op
 from graphc.ir.opdef import Array, AttrSpec, Infer, OpDef, register
 from graphc.ir.ops.checks import require_dtype, tensor
+from graphc.ir.ops.gradients import zero_vjp
 from graphc.ir.ops.philox import philox
 from graphc.ir.ops.rounding import narrow
 from graphc.ir.scalar import ScalarBuilder
@@ -63,6 +64,7 @@ def _record(
         attrs={"dtype": AttrSpec(DType), "shape": AttrSpec("ints")},
         infer=_infer(name),
         eval=evaluate,
+        vjp=zero_vjp,
         scalar=expression,
         n_operands=2,
     )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, ShapeError
+from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, AttrSpec, Eval, Infer, OpDef, Reduction, Vjp, register
 from graphc.ir.ops.arithmetic import highest, lowest
 from graphc.ir.ops.checks import require_axes, require_dtype, tensor
+from graphc.ir.ops.gradients import linear_vjp, vjp_of
+from graphc.ir.ops.product import exclusive_products
 from graphc.ir.ops.rounding import narrow, widen
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import TensorType, i64
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
 
 Scalars = ScalarBuilder[Any]
 _ATTRS = {"axes": AttrSpec("ints"), "keepdims": AttrSpec(bool, False)}
@@ -62,6 +68,13 @@ def _eval(function: Callable[..., Any]) -> Eval:
     return evaluate
 
 
+def _spread(b: Builder, value: Value, op: Op) -> Value:
+    """A value of the shape of the op's result, repeated along the reduced axes."""
+    x, axes = op.operands[0].type, _axes(op.attributes)
+    dims = range(x.rank) if op.attributes["keepdims"] else [d for d in range(x.rank) if d not in axes]
+    return b.broadcast(value, shape=x.shape, dims=tuple(dims))
+
+
 def _reduction(
     name: str,
     family: str,
@@ -85,6 +98,15 @@ def _reduction(
     )
 
 
+def _in_accumulator(rule: Callable[[Builder, Op, Value, Value, Value], Value]) -> Vjp:
+    """vjp_of, for a rule(builder, op, cotangent, operand, result) that needs the op's attributes."""
+
+    def vjp(b: Builder, op: Op, cotangents: Sequence[Value | None]) -> Sequence[Value | None]:
+        return vjp_of(lambda b, ct, x, y: rule(b, op, ct, x, y))(b, op, cotangents)
+
+    return vjp
+
+
 def _sum(x: Array, **where: Any) -> Any:
     return np.sum(x, dtype=x.dtype, **where)
 
@@ -101,8 +123,14 @@ register(
         _sum,
         "add",
         lambda d: 0.0 if d.is_float else 0,
+        linear_vjp(lambda b, op, ct: [_spread(b, ct, op)]),
     )
 )
+
+
+def _prod_vjp(b: Builder, op: Op, ct: Value, x: Value, y: Value) -> Value:
+    return b.mul(_spread(b, ct, op), exclusive_products(b, x, _axes(op.attributes)))
+
 
 register(
     _reduction(
@@ -112,8 +140,18 @@ register(
         _prod,
         "mul",
         lambda d: 1.0 if d.is_float else 1,
+        _in_accumulator(_prod_vjp),
     )
 )
+
+
+def _extremum_vjp(b: Builder, op: Op, ct: Value, x: Value, y: Value) -> Value:
+    # The elements that are the extremum share the cotangent; those are the NaNs where there is one.
+    chosen = b.bitwise_or(b.eq(x, _spread(b, y, op)), b.ne(x, x))
+    count = b.emit("sum", [b.cast(chosen, dtype=x.type.dtype)], op.attributes).result
+    zero = b.full_like(x, 0)
+    return b.where(chosen, _spread(b, b.div(ct, count), op), zero)
+
 
 register(
     _reduction(
@@ -123,6 +161,7 @@ register(
         np.max,
         "maximum",
         lowest,
+        _in_accumulator(_extremum_vjp),
         allow_empty=False,
     )
 )
@@ -135,6 +174,7 @@ register(
         np.min,
         "minimum",
         highest,
+        _in_accumulator(_extremum_vjp),
         allow_empty=False,
     )
 )
