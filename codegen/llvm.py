@@ -1,0 +1,116 @@
+"""LLVM for one target: optimise a module, link modules, emit object code or assembly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from graphc.codegen.frontend import llvm_ir
+from graphc.codegen.kernel import Kernel
+from graphc.ir.target import Target
+
+# The C library's functions that generated code may call; anything else undefined is a leak from Numba's runtime.
+ALLOWED_SYMBOLS = frozenset({"fmod", "fmodf", "expf"})
+
+_lock = threading.Lock()
+_compiled: dict[tuple[str, Target], CompiledKernel] = {}
+
+
+class InternalCompilerError(AssertionError):
+    """Generated code that breaks one of the code generator's own rules."""
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """One optimised kernel: LLVM bitcode, and relocatable object code that defines `symbol`."""
+
+    symbol: str
+    target: Target
+    bitcode: bytes
+    object_code: bytes
+
+    @property
+    def llvm_text(self) -> str:
+        return str(llvm.parse_bitcode(self.bitcode))
+
+    @property
+    def assembly(self) -> str:
+        return target_machine(self.target).emit_assembly(llvm.parse_bitcode(self.bitcode))
+
+
+def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
+    """Compile a kernel; equal kernels are compiled once in a process. Raises InternalCompilerError where it refers to
+    a symbol that a program must not need."""
+    key = (kernel.symbol, target)
+    with _lock:
+        if key not in _compiled:
+            module = _optimise(llvm.parse_assembly(unoptimised_llvm(kernel, target)), target)
+            check_symbols(module, kernel.source)
+            object_code = target_machine(target).emit_object(module)
+            _compiled[key] = CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)
+        return _compiled[key]
+
+
+def unoptimised_llvm(kernel: Kernel, target: Target) -> str:
+    """A kernel's LLVM IR as Numba lowers it."""
+    return llvm_ir(kernel.source, kernel.params, kernel.units, kernel.symbol, function_attributes(target))
+
+
+def compile_module(text: str, target: Target) -> bytes:
+    """Object code of a module given as LLVM IR."""
+    with _lock:
+        return target_machine(target).emit_object(_optimise(llvm.parse_assembly(text), target))
+
+
+def link(kernels: Sequence[CompiledKernel], text: str, entry: str, target: Target) -> llvm.ModuleRef:
+    """One optimised module of the kernels and of the module `text`, whose function `entry` is all that is visible."""
+    module = llvm.parse_assembly(text)
+    for kernel in {k.symbol: k for k in kernels}.values():
+        module.link_in(llvm.parse_bitcode(kernel.bitcode))
+    for function in module.functions:
+        if not function.is_declaration and function.name != entry:
+            function.linkage = "internal"
+    module.verify()
+    return module
+
+
+def function_attributes(target: Target) -> str:
+    """Attributes, in LLVM's syntax, of a function made for the target."""
+    attributes = {"target-cpu": target.cpu, "prefer-vector-width": str(8 * target.vector_bytes)}
+    if target.features:
+        attributes["target-features"] = target.features
+    return " ".join(f'"{key}"="{value}"' for key, value in attributes.items())
+
+
+@cache
+def target_machine(target: Target) -> llvm.TargetMachine:
+    """LLVM's code generator for the target: position-independent code at the highest optimisation level."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def check_symbols(module: llvm.ModuleRef, source: str) -> None:
+    """Raises InternalCompilerError, naming the offender, where the module needs a symbol it may not."""
+    for item in (*module.functions, *module.global_variables):
+        if item.is_declaration and not item.name.startswith("llvm.") and item.name not in ALLOWED_SYMBOLS:
+            raise InternalCompilerError(f"generated code refers to {item.name}, which no program may need:\n{source}")
+
+
+def _optimise(module: llvm.ModuleRef, target: Target) -> llvm.ModuleRef:
+    module.triple = target.triple
+    machine = target_machine(target)
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    options.loop_interleaving = options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
