@@ -12,6 +12,7 @@ from graphc.ir.opdef import Array, register
 from graphc.ir.ops.checks import integer_range
 from graphc.ir.ops.gradients import linear_vjp, vjp_of, zero_vjp, zeros
 from graphc.ir.ops.pointwise import pointwise
+from graphc.ir.ops.samples import NUMBERS, between, nonzero
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType
 
@@ -96,7 +97,19 @@ def _div_vjp(b: Builder, ct: Value, x: Value, y: Value, quotient: Value) -> tupl
     return scaled, b.neg(b.mul(scaled, quotient))
 
 
-register(pointwise("div", 2, "float", "x / y, of floats only.", np.divide, "div", vjp=vjp_of(_div_vjp), identity=_one))
+register(
+    pointwise(
+        "div",
+        2,
+        "float",
+        "x / y, of floats only.",
+        np.divide,
+        "div",
+        vjp=vjp_of(_div_vjp),
+        identity=_one,
+        domains=(NUMBERS, nonzero(0.5, 3)),
+    )
+)
 
 
 def _checked_divisor(name: str, y: Array) -> None:
@@ -125,6 +138,8 @@ register(
         "floor_div",
         vjp=zero_vjp,
         traits=("can_fault",),
+        domains=(NUMBERS, nonzero(1, 3)),
+        allowed=lambda x, y: (y.dtype.kind not in "iu") | (y != 0),
     )
 )
 
@@ -138,6 +153,8 @@ register(
         "mod",
         vjp=vjp_of(lambda b, ct, x, y, z: (ct, b.neg(b.mul(ct, b.floor_div(x, y))))),
         traits=("can_fault",),
+        domains=(NUMBERS, nonzero(1, 3)),
+        allowed=lambda x, y: (y.dtype.kind not in "iu") | (y != 0),
     )
 )
 
@@ -171,6 +188,8 @@ register(
         vjp=vjp_of(_pow_vjp),
         traits=("can_fault",),
         identity=_one,
+        domains=(between(0.5, 3), between(0, 3)),
+        allowed=lambda x, y: (y.dtype.kind not in "iu") | (y >= 0),
     )
 )
 
@@ -268,6 +287,7 @@ register(
         lambda x, low, high: np.minimum(np.maximum(x, low), high),
         lambda s, op, x, low, high: s.call("minimum", s.call("maximum", x, low), high),
         vjp=linear_vjp(_clamp_vjp),
+        domains=(NUMBERS, between(-2, 0), between(0.5, 2)),
     )
 )
 

@@ -14,6 +14,7 @@ from graphc.ir.opdef import Array, OpDef, register
 from graphc.ir.ops.checks import require_same
 from graphc.ir.ops.gradients import linear_vjp, zeros
 from graphc.ir.ops.pointwise import pointwise
+from graphc.ir.ops.samples import Sample, example, over_types
 from graphc.ir.types import DType, TensorType, bool_
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ def _where_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [None, b.where(condition, ct, zero), b.where(condition, zero, ct)]
 
 
+def _where_samples(dtype: DType) -> list[Sample]:
+    return [
+        ([example(bool_, shape), example(dtype, shape, 1), example(dtype, shape, 2)], {})
+        for shape in ((19,), (), (3, 5), (2, 0))
+    ]
+
+
 register(
     OpDef(
         name="where",
@@ -81,5 +89,6 @@ register(
         scalar=lambda s, op, condition, x, y: s.call("select", condition, x, y),
         vjp=linear_vjp(_where_vjp),
         n_operands=3,
+        samples=over_types("any", _where_samples),
     )
 )

@@ -15,6 +15,7 @@ from graphc.ir.opdef import Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axis, require_dtype, require_number, tensor
 from graphc.ir.ops.gradients import zero_vjp
 from graphc.ir.ops.rounding import narrow, splat
+from graphc.ir.ops.samples import Sample, example, over_types
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType, TensorType, i64
 
@@ -50,6 +51,13 @@ def _constant_scalar(s: ScalarBuilder[Any], op: Op, index: Any) -> Any:
     return s.const(value, op.results[0].type.dtype.accumulator)  # type: ignore[arg-type]
 
 
+def _constant_samples(dtype: DType) -> list[Sample]:
+    number: float | int | bool = 0.1 if dtype.is_float else True if dtype.is_bool else 7
+    payloads: list[tuple[Any, tuple[int, ...]]] = [(number, (3, 5)), (number, ()), (number, (2, 0))]
+    payloads += [(DenseArray(example(dtype, shape)), shape) for shape in ((), (3, 5), (0,))]
+    return [([], {"value": value, "dtype": dtype, "shape": shape}) for value, shape in payloads]
+
+
 register(
     OpDef(
         name="constant",
@@ -61,6 +69,7 @@ register(
         vjp=zero_vjp,
         scalar=_constant_scalar,
         n_operands=0,
+        samples=over_types("any", _constant_samples),
     )
 )
 
@@ -94,6 +103,12 @@ def _iota_scalar(s: ScalarBuilder[Any], op: Op, index: Any) -> Any:
     return s.cast(coordinate, result.dtype.accumulator)
 
 
+def _iota_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[tuple[int, ...], int]] = [((3, 4, 5), 1), ((3, 4, 5), 0), ((3, 4, 5), 2), ((7,), 0)]
+    places += [((300,), 0), ((1,), 0), ((2, 0, 3), 1), ((2, 0, 3), 2)]
+    return [([], {"dtype": dtype, "shape": shape, "axis": axis}) for shape, axis in places]
+
+
 register(
     OpDef(
         name="iota",
@@ -105,5 +120,6 @@ register(
         vjp=zero_vjp,
         scalar=_iota_scalar,
         n_operands=0,
+        samples=over_types("number", _iota_samples),
     )
 )

@@ -17,7 +17,8 @@ from graphc.ir.opdef import Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_dtype, tensor
 from graphc.ir.ops.gradients import linear_vjp
 from graphc.ir.ops.rounding import narrow, widen
-from graphc.ir.types import TensorType
+from graphc.ir.ops.samples import Sample, example, over_types
+from graphc.ir.types import DType, TensorType
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -128,6 +129,24 @@ def _ordered(b: Builder, first: tuple[Value, str], second: tuple[Value, str], ou
     return b.contract(first[0], second[0], spec=f"{first[1]},{second[1]}->{out}")
 
 
+def _samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[str, dict[str, int]]] = [("mk,nk->mn", {"m": 5, "n": 7, "k": 6})]
+    places += [
+        (spec, {"m": 5, "n": 7, "k": 6}) for spec in ("mk,kn->mn", "km,kn->mn", "km,nk->nm", "mk,k->m", "k,kn->n")
+    ]
+    places += [(spec, {"m": 5, "n": 7, "k": 6}) for spec in ("k,k->", "m,n->mn", ",n->n", ",->", "m,m->m")]
+    places += [("bmk,bkn->bmn", {"b": 3, "m": 2, "n": 4, "k": 5}), ("mbk,nbk->bnm", {"b": 3, "m": 2, "n": 4, "k": 5})]
+    places += [("amkbl,banlk->nbma", {"a": 2, "b": 2, "m": 2, "n": 3, "k": 2, "l": 3})]
+    places += [("mpk,nqk->mqnp", {"m": 2, "p": 3, "n": 2, "q": 2, "k": 4}), ("mk,nk->mn", {"m": 37, "n": 41, "k": 70})]
+    places += [("mk,nk->mn", {"m": 3, "n": 2, "k": 0}), ("mk,nk->mn", {"m": 0, "n": 2, "k": 3})]
+    found: list[Sample] = []
+    for spec, sizes in places:
+        at = parse_spec(spec)
+        shapes = ([sizes[x] for x in letters] for letters in (at.a, at.b))
+        found.append(([example(dtype, shape, i) for i, shape in enumerate(shapes)], {"spec": spec}))
+    return found
+
+
 register(
     OpDef(
         name="contract",
@@ -139,5 +158,6 @@ register(
         eval=_eval,
         vjp=linear_vjp(_vjp),
         n_operands=2,
+        samples=over_types("number", _samples),
     )
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,11 +12,12 @@ from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, OutOfRangeError
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, AttrSpec, OpDef, register
-from graphc.ir.ops.checks import integer_range, require_dtype
+from graphc.ir.ops.checks import FAMILIES, integer_range, require_dtype
 from graphc.ir.ops.gradients import linear_vjp, zero_vjp
 from graphc.ir.ops.rounding import narrow, widen
+from graphc.ir.ops.samples import SHAPES, Sample, between, example, over_types, special
 from graphc.ir.scalar import ScalarBuilder
-from graphc.ir.types import DType, TensorType, from_numpy_dtype, i64
+from graphc.ir.types import DType, TensorType, bf16, f32, f64, from_numpy_dtype, i64
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -51,6 +53,35 @@ def _cast_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [b.cast(ct, dtype=dtype) if dtype.is_float else None]
 
 
+_EDGES = (
+    1.5,
+    -1.5,
+    127.0,
+    128.0,
+    -128.0,
+    -129.0,
+    255.0,
+    256.0,
+    3e4,
+    7e4,
+    2.0**31,
+    -(2.0**31),
+    2.0**63,
+    -(2.0**63),
+    1e30,
+)
+
+
+def _cast_samples() -> list[Sample]:
+    found: list[Sample] = []
+    for source, target in itertools.product(FAMILIES["any"], repeat=2):
+        with np.errstate(all="ignore"):
+            edges = np.array(_EDGES if source.is_float else (), source.numpy)
+        array = np.concatenate([special(source), example(source, (19,)), edges])
+        found.append(([array], {"dtype": target}))
+    return [*found, ([example(f32, ())], {"dtype": f64}), ([example(f32, (2, 0))], {"dtype": bf16})]
+
+
 register(
     OpDef(
         name="cast",
@@ -63,6 +94,7 @@ register(
         vjp=linear_vjp(_cast_vjp),
         scalar=lambda s, op, x: s.cast(x, op.results[0].type.dtype.accumulator),
         n_operands=1,
+        samples=_cast_samples,
     )
 )
 
@@ -104,6 +136,10 @@ register(
         scalar=_check_scalar,
         traits=frozenset({"can_fault"}),
         n_operands=1,
+        samples=over_types(
+            "integer",
+            lambda dtype: [([example(dtype, shape, 0, between(1, 5))], {"low": 1, "high": 6}) for shape in SHAPES],
+        ),
     )
 )
 
@@ -119,5 +155,6 @@ register(
         vjp=zero_vjp,
         scalar=lambda s, op, x: x,
         n_operands=1,
+        samples=over_types("any", lambda dtype: [([example(dtype, shape)], {}) for shape in ((3, 5), (), (2, 0))]),
     )
 )

@@ -14,7 +14,8 @@ from graphc.ir.opdef import Access, Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axis, require_dtype, tensor
 from graphc.ir.ops.gradients import linear_vjp, zeros
 from graphc.ir.ops.rounding import narrow, widen
-from graphc.ir.types import TensorType
+from graphc.ir.ops.samples import Sample, Samples, between, example, over_types
+from graphc.ir.types import DType, TensorType, i32, i64
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -39,6 +40,34 @@ def _check_range(name: str, indices: Array, axis: int, shape: tuple[int, ...]) -
 def _require_indices(name: str, indices: TensorType) -> None:
     if not indices.dtype.is_integer:
         raise DTypeError(f"{name}: the indices {indices} must be integers; cast them first")
+
+
+# Shapes of data, indices and updates, and the axis; small extents, so that indices repeat.
+Place = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
+_SLICE_PLACES: tuple[Place, ...] = (
+    ((4, 5), (9,), (9, 5), 0),
+    ((4, 5), (2, 3), (4, 2, 3), 1),
+    ((4, 5), (), (5,), 0),
+    ((3,), (1,), (1,), 0),
+    ((4, 5), (0,), (0, 5), 0),
+    ((2, 3, 4), (6,), (2, 6, 4), 1),
+)
+_ELEMENT_PLACES: tuple[Place, ...] = (
+    ((4, 5), (9, 5), (9, 5), 0),
+    ((4, 5), (3, 7), (3, 7), 1),
+    ((3,), (1,), (1,), 0),
+    ((4, 5), (0, 3), (0, 3), 0),
+    ((2, 3, 4), (2, 5, 3), (2, 5, 3), 1),
+)
+
+
+def _samples(dtype: DType, places: Sequence[Place], updates: bool) -> list[Sample]:
+    found: list[Sample] = []
+    for number, (data, indices, updated, axis) in enumerate(places):
+        index_type = i32 if number % 2 else i64
+        arrays = [example(dtype, data), example(index_type, indices, 1, between(0, data[axis] - 1))]
+        found.append(([*arrays, example(dtype, updated, 2)] if updates else arrays, {"axis": axis}))
+    return found
 
 
 # --- take and index_add: a whole slice at each index
@@ -85,6 +114,7 @@ register(
         index_map=_slice_accesses,
         traits=frozenset({"can_fault"}),
         n_operands=2,
+        samples=over_types("any", lambda dtype: _samples(dtype, _SLICE_PLACES, updates=False)),
     )
 )
 
@@ -117,7 +147,13 @@ def _index_add_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:
 
 
 def _scatter(
-    name: str, inverse: str, doc: str, infer: Any, evaluate: Any, index_map: Callable[[Op, Index], list[Access]]
+    name: str,
+    inverse: str,
+    doc: str,
+    infer: Any,
+    evaluate: Any,
+    index_map: Callable[[Op, Index], list[Access]],
+    samples: Samples,
 ) -> OpDef:
     """`inverse` is the op that reads what this one writes."""
 
@@ -135,6 +171,7 @@ def _scatter(
         index_map=index_map,
         traits=frozenset({"can_fault"}),
         n_operands=3,
+        samples=samples,
     )
 
 
@@ -147,6 +184,7 @@ register(
         _index_add_infer,
         _index_add_eval,
         _slice_accesses,
+        over_types("number", lambda dtype: _samples(dtype, _SLICE_PLACES, updates=True)),
     )
 )
 
@@ -206,6 +244,7 @@ register(
         index_map=_element_accesses,
         traits=frozenset({"can_fault"}),
         n_operands=2,
+        samples=over_types("any", lambda dtype: _samples(dtype, _ELEMENT_PLACES, updates=False)),
     )
 )
 
@@ -235,5 +274,6 @@ register(
         _scatter_add_infer,
         _scatter_add_eval,
         _element_accesses,
+        over_types("number", lambda dtype: _samples(dtype, _ELEMENT_PLACES, updates=True)),
     )
 )

@@ -16,7 +16,8 @@ from graphc.ir.opdef import Access, Array, AttrSpec, OpDef, register
 from graphc.ir.ops.checks import require_axes, require_axis, require_number, require_per_axis, tensor
 from graphc.ir.ops.gradients import linear_vjp
 from graphc.ir.ops.rounding import splat
-from graphc.ir.types import TensorType, from_numpy_dtype
+from graphc.ir.ops.samples import Sample, example, over_types
+from graphc.ir.types import DType, TensorType, from_numpy_dtype
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -64,6 +65,12 @@ def _broadcast_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [b.reshape(summed, shape=operand.shape)]
 
 
+def _broadcast_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[Ints, Ints, Ints]] = [((3, 1), (2, 3, 5), (1, 2)), ((), (3, 5), ()), ((5,), (3, 5), (1,))]
+    places += [((3,), (3, 5), (0,)), ((3, 5), (3, 5), (0, 1)), ((1,), (2, 0), (0,)), ((1, 1), (4, 3, 2), (0, 2))]
+    return [([example(dtype, shape)], {"shape": target, "dims": dims}) for shape, target, dims in places]
+
+
 register(
     OpDef(
         name="broadcast",
@@ -75,6 +82,7 @@ register(
         index_map=_broadcast_index,
         vjp=linear_vjp(_broadcast_vjp),
         n_operands=1,
+        samples=over_types("any", _broadcast_samples),
     )
 )
 
@@ -124,6 +132,12 @@ def _common_groups(source: Ints, target: Ints) -> list[tuple[list[int], list[int
     return groups
 
 
+def _reshape_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[Ints, Ints]] = [((4, 6), (2, 3, 4)), ((2, 3, 4), (24,)), ((24,), (4, 1, 6)), ((1, 1), ())]
+    places += [((), (1,)), ((2, 3, 4, 5), (6, 20)), ((6, 20), (2, 3, 1, 4, 5)), ((0, 3), (5, 0)), ((3, 5), (3, 5))]
+    return [([example(dtype, shape)], {"shape": target}) for shape, target in places]
+
+
 register(
     OpDef(
         name="reshape",
@@ -135,6 +149,7 @@ register(
         index_map=_reshape_index,
         vjp=linear_vjp(lambda b, op, ct: [b.reshape(ct, shape=op.operands[0].type.shape)]),
         n_operands=1,
+        samples=over_types("any", _reshape_samples),
     )
 )
 
@@ -161,6 +176,12 @@ def _transpose_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [b.transpose(ct, perm=tuple(perm.index(axis) for axis in range(len(perm))))]
 
 
+def _transpose_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[Ints, Ints]] = [((3, 5), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((2, 3, 4), (0, 2, 1)), ((), ())]
+    places += [((2, 1, 0), (2, 1, 0)), ((7,), (0,))]
+    return [([example(dtype, shape)], {"perm": perm}) for shape, perm in places]
+
+
 register(
     OpDef(
         name="transpose",
@@ -172,6 +193,7 @@ register(
         index_map=_transpose_index,
         vjp=linear_vjp(_transpose_vjp),
         n_operands=1,
+        samples=over_types("any", _transpose_samples),
     )
 )
 
@@ -214,6 +236,19 @@ def _slice_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [b.pad(ct, low=start, high=high, interior=tuple(k - 1 for k in step), value=0.0)]
 
 
+def _slice_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[Ints, Ints, Ints, Ints]] = [((6, 9), (1, 2), (5, 9), (2, 3)), ((6,), (0,), (6,), (1,))]
+    places += [
+        ((6,), (2,), (2,), (1,)),
+        ((), (), (), ()),
+        ((5, 4), (0, 1), (5, 2), (1, 1)),
+        ((3, 0), (1, 0), (3, 0), (5, 2)),
+    ]
+    return [
+        ([example(dtype, shape)], {"start": start, "stop": stop, "step": step}) for shape, start, stop, step in places
+    ]
+
+
 register(
     OpDef(
         name="slice",
@@ -225,6 +260,7 @@ register(
         index_map=_slice_index,
         vjp=linear_vjp(_slice_vjp),
         n_operands=1,
+        samples=over_types("any", _slice_samples),
     )
 )
 
@@ -283,6 +319,17 @@ def _pad_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return [b.slice(ct, start=low, stop=stop, step=step)]
 
 
+def _pad_samples(dtype: DType) -> list[Sample]:
+    value: float | int | bool = -1.5 if dtype.is_float else True if dtype.is_bool else 7
+    places: list[tuple[Ints, Ints, Ints, Ints]] = [((3, 2), (1, 0), (2, 3), (2, 1)), ((4,), (0,), (0,), (0,))]
+    places += [((4,), (2,), (0,), (0,)), ((4,), (0,), (3,), (0,)), ((1,), (1,), (1,), (4,)), ((), (), (), ())]
+    places += [((0, 2), (1, 0), (2, 0), (3, 0)), ((3,), (0,), (0,), (1,))]
+    return [
+        ([example(dtype, shape)], {"low": low, "high": high, "interior": interior, "value": value})
+        for shape, low, high, interior in places
+    ]
+
+
 register(
     OpDef(
         name="pad",
@@ -299,6 +346,7 @@ register(
         index_map=_pad_index,
         vjp=linear_vjp(_pad_vjp),
         n_operands=1,
+        samples=over_types("any", _pad_samples),
     )
 )
 
@@ -345,6 +393,12 @@ def _concat_vjp(b: Builder, op: Op, ct: Value) -> list[Value | None]:
     return parts
 
 
+def _concat_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[list[Ints], int]] = [([(2, 3), (1, 3), (4, 3)], 0), ([(2, 3), (2, 1)], 1), ([(3,)], 0)]
+    places += [([(0, 3), (2, 3), (0, 3)], 0), ([(2, 0), (2, 0)], 1), ([(2, 3, 2), (2, 5, 2)], 1)]
+    return [([example(dtype, s, i) for i, s in enumerate(shapes)], {"axis": axis}) for shapes, axis in places]
+
+
 register(
     OpDef(
         name="concat",
@@ -356,6 +410,7 @@ register(
         index_map=_concat_index,
         vjp=linear_vjp(_concat_vjp),
         n_operands=None,
+        samples=over_types("any", _concat_samples),
     )
 )
 
@@ -372,6 +427,11 @@ def _flip_index(op: Op, index: Index) -> list[Access]:
     return [Access(0, tuple((shape[d] - 1) - i if d in axes else i for d, i in enumerate(index)))]
 
 
+def _flip_samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[Ints, Ints]] = [((3, 5), (1,)), ((3, 5), (0, 1)), ((2, 3, 4), (0, 2)), ((), ()), ((2, 0), (0,))]
+    return [([example(dtype, shape)], {"axes": axes}) for shape, axes in places]
+
+
 register(
     OpDef(
         name="flip",
@@ -383,5 +443,6 @@ register(
         index_map=_flip_index,
         vjp=linear_vjp(lambda b, op, ct: [b.flip(ct, axes=_ints(op.attributes, "axes"))]),
         n_operands=1,
+        samples=over_types("any", _flip_samples),
     )
 )

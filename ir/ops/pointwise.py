@@ -9,6 +9,7 @@ from graphc.ir.attributes import Attributes
 from graphc.ir.opdef import Infer, OpDef, Vjp
 from graphc.ir.ops.checks import require_dtype, require_same
 from graphc.ir.ops.rounding import elementwise
+from graphc.ir.ops.samples import NUMBERS, Draw, every, pointwise_samples
 from graphc.ir.types import DType, TensorType
 
 
@@ -35,8 +36,11 @@ def pointwise(
     result: DType | None = None,
     traits: Sequence[str] = (),
     identity: Callable[[DType], float | int | bool] | None = None,
+    domains: Sequence[Draw] = (),
+    allowed: Callable[..., Any] = every,
 ) -> OpDef:
-    """A record: `function` computes it on NumPy arrays, `scalar` is an expression or the name of one primitive."""
+    """A record: `function` computes it on NumPy arrays, `scalar` is an expression or the name of one primitive.
+    Samples are drawn from `domains`, one for each operand, and from the special values that `allowed` lets pass."""
     primitive = scalar if isinstance(scalar, str) else ""
     return OpDef(
         name=name,
@@ -49,4 +53,5 @@ def pointwise(
         traits=frozenset(traits),
         identity=identity,
         n_operands=n_operands,
+        samples=pointwise_samples(family, domains or [NUMBERS] * n_operands, allowed),
     )

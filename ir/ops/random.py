@@ -16,6 +16,7 @@ from graphc.ir.ops.checks import require_dtype, tensor
 from graphc.ir.ops.gradients import zero_vjp
 from graphc.ir.ops.philox import philox
 from graphc.ir.ops.rounding import narrow
+from graphc.ir.ops.samples import Sample, over_types
 from graphc.ir.scalar import ScalarBuilder
 from graphc.ir.types import DType, TensorType, bf16, f16, f32, f64, i32, i64
 
@@ -45,6 +46,15 @@ def _words(arrays: Sequence[Array], attrs: Attributes) -> tuple[Array, Array]:
     return philox(int(key), np.asarray(counters))
 
 
+def _samples(dtype: DType) -> list[Sample]:
+    places: list[tuple[int, int, tuple[int, ...]]] = [(12345, 0, (100,)), (-1, 2**32 - 7, (3, 5)), (2**40 + 3, 9, ())]
+    places += [(0, 2**63 - 2, (4,)), (7, 1, (2, 0))]
+    return [
+        ([np.array(key, np.int64), np.array(offset, np.int64)], {"dtype": dtype, "shape": shape})
+        for key, offset, shape in places
+    ]
+
+
 def _record(
     name: str, doc: str, make: Callable[[Array, Array, DType], Array], scalar: Callable[[Scalars, DType, Any], Any]
 ) -> OpDef:
@@ -67,6 +77,7 @@ def _record(
         vjp=zero_vjp,
         scalar=expression,
         n_operands=2,
+        samples=over_types("float", _samples),
     )
 
 

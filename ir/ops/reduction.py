@@ -16,8 +16,9 @@ from graphc.ir.ops.checks import require_axes, require_dtype, tensor
 from graphc.ir.ops.gradients import linear_vjp, vjp_of
 from graphc.ir.ops.product import exclusive_products
 from graphc.ir.ops.rounding import narrow, widen
+from graphc.ir.ops.samples import Sample, example, over_types
 from graphc.ir.scalar import ScalarBuilder
-from graphc.ir.types import TensorType, i64
+from graphc.ir.types import DType, TensorType, i64
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -53,6 +54,23 @@ def _require_elements(name: str, x: TensorType, attrs: Attributes) -> None:
     empty = [axis for axis in _axes(attrs) if x.shape[axis] == 0]
     if empty:
         raise ShapeError(f"{name}: axis {empty[0]} of {x} is empty, and {name} of nothing is undefined; reduce others")
+
+
+_AXES: tuple[tuple[int, ...], ...] = ((1,), (0,), (0, 1), (2,), (0, 2), (0, 1, 2), ())
+_SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (2, 7, 4), (2, 0, 3), (1, 1, 9), (70,), (), (9, 33))
+
+
+def _samples(dtype: DType, all_axes: Sequence[tuple[int, ...]], allow_empty: bool) -> list[Sample]:
+    found: list[Sample] = []
+    for shape in _SHAPES:
+        for axes in all_axes:
+            if all(axis < len(shape) and (allow_empty or shape[axis]) for axis in axes):
+                found.append(([example(dtype, shape)], {"axes": axes, "keepdims": len(found) % 2 == 1}))
+    if dtype.is_float:
+        row = example(dtype, (4, 6))
+        row[1, 2], row[2, 1:3], row[3] = np.nan, np.inf, 0.0
+        found.append(([row], {"axes": (1,), "keepdims": False}))
+    return found
 
 
 # --- combining reductions
@@ -95,6 +113,7 @@ def _reduction(
         vjp=vjp,
         reduction=Reduction(identity, lambda s, acc, x: s.call(primitive, acc, x)),
         n_operands=1,
+        samples=over_types(family, lambda dtype: _samples(dtype, _AXES, allow_empty)),
     )
 
 
@@ -228,6 +247,7 @@ def _arg_reduction(name: str, doc: str, function: Callable[..., Any], comparison
         eval=_arg_eval(function),
         reduction=Reduction(better=_better(comparison)),
         n_operands=1,
+        samples=over_types("number", lambda dtype: _samples(dtype, [axes for axes in _AXES if len(axes) == 1], False)),
     )
 
 

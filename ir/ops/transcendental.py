@@ -12,6 +12,7 @@ from graphc.ir.opdef import Array, register
 from graphc.ir.ops.erf import erf
 from graphc.ir.ops.gradients import vjp_of
 from graphc.ir.ops.pointwise import pointwise
+from graphc.ir.ops.samples import between
 from graphc.ir.scalar import ScalarBuilder
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ register(
         np.log,
         "log",
         vjp=vjp_of(lambda b, ct, x, y: b.div(ct, x)),
+        domains=[between(0.1, 5)],
     )
 )
 register(
@@ -49,6 +51,7 @@ register(
         np.log1p,
         "log1p",
         vjp=vjp_of(lambda b, ct, x, y: b.div(ct, b.add(x, b.full_like(x, 1)))),
+        domains=[between(-0.5, 3)],
     )
 )
 register(
@@ -60,6 +63,7 @@ register(
         np.sqrt,
         "sqrt",
         vjp=vjp_of(lambda b, ct, x, y: b.div(b.mul(ct, b.full_like(ct, 0.5)), y)),
+        domains=[between(0.1, 5)],
     )
 )
 register(
@@ -71,6 +75,7 @@ register(
         lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
         lambda s, op, x: s.call("div", s.like(1, x), s.call("sqrt", x)),
         vjp=vjp_of(lambda b, ct, x, y: b.mul(ct, b.mul(b.full_like(y, -0.5), b.mul(y, b.mul(y, y))))),
+        domains=[between(0.1, 5)],
     )
 )
 register(
