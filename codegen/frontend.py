@@ -7,7 +7,7 @@ it, and a short pass pipeline leaves out everything that serves Python objects. 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -25,7 +25,7 @@ from numba.core.typed_passes import (
 from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
 
 from graphc.codegen.intrinsics import STORAGE_TYPES
-from graphc.codegen.language import LANGUAGE, PYTHON
+from graphc.codegen.language import LANGUAGE
 from graphc.ir.types import DType
 
 _PASSES = (
@@ -77,11 +77,11 @@ class _LoweringPipeline(compiler.CompilerBase):
         return [manager]
 
 
-def define(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
-    """Run kernel source in a copy of `namespace`; returns its `kernel`. Tracebacks and debuggers find the text."""
+def define(source: str, name: str) -> Callable[..., Any]:
+    """Run kernel source among the names of the language; returns its `kernel`. Tracebacks and debuggers find the text."""
     filename = f"<{name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    scope = {**namespace, "__name__": f"graphc.kernels.{name}"}
+    scope = {**LANGUAGE, "__name__": f"graphc.kernels.{name}"}
     exec(compile(source, filename, "exec"), scope)
     kernel: Callable[..., Any] = scope["kernel"]
     return kernel
@@ -90,7 +90,7 @@ def define(source: str, name: str, namespace: Mapping[str, Any]) -> Callable[...
 def python_kernel(source: str, name: str) -> Callable[..., None]:
     """The kernel as plain Python over NumPy arrays: one-dimensional ones for the pointers, typed as
     `graphc.codegen.plain` says. Uncompiled, so it can be stepped through."""
-    return define(source, name, PYTHON)
+    return define(source, name)
 
 
 def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attributes: str = "") -> str:
@@ -99,7 +99,7 @@ def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attri
     `attributes` are function attributes in LLVM's syntax. No two pointers overlap, and 0 <= lo, hi <= units. Raises
     numba.core.errors.TypingError where the source breaks the typing rules of the kernel language.
     """
-    function = define(source, symbol, LANGUAGE)
+    function = define(source, symbol)
     pointers = tuple(types.CPointer(STORAGE_TYPES[p]) for p in params)
     module, name = _lower(function, (*pointers, *_TRAILING), symbol)
     body = f"{symbol}.body"

@@ -1,8 +1,8 @@
 """The kernel language: the names that generated kernel source may use, besides loops, indexing and float + - *.
 
-`LANGUAGE` maps each name to what Numba compiles (an intrinsic, or a NumPy scalar type); `PYTHON` maps the same names to
-plain definitions over NumPy scalars and arrays, so that the same source runs uncompiled. Every name is strictly typed:
-no operand is widened, and operands of one primitive have one type, else typing fails.
+`LANGUAGE` maps each name to a plain Python function over NumPy scalars and arrays (or to a NumPy scalar type), which
+Numba compiles to LLVM instructions; so the same source runs compiled and uncompiled. Every name is strictly typed: no
+operand is widened, and operands of one primitive have one type, else typing fails.
 
     add sub mul ...                       every scalar primitive but cast; `pow`, `abs`, `round` shadow the built-ins in
                                           kernel source only; those in FAULTING take the fault pointer as last argument
@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.intrinsics import INTRINSICS
 from graphc.codegen.plain import PLAIN
 from graphc.codegen.primitives import FAULTING
 from graphc.ir.types import DTYPES
 
-__all__ = ["FAULTING", "LANGUAGE", "PYTHON"]
+__all__ = ["FAULTING", "LANGUAGE"]
 
 _CONSTANTS: dict[str, Any] = {
     name: np.float32 if dtype.itemsize == 2 and dtype.is_float else dtype.numpy.type
@@ -36,5 +35,4 @@ _CONSTANTS: dict[str, Any] = {
     if not dtype.is_bool
 }
 
-LANGUAGE: dict[str, Any] = {**INTRINSICS, **_CONSTANTS}
-PYTHON: dict[str, Any] = {**PLAIN, **_CONSTANTS}
+LANGUAGE: dict[str, Any] = {**PLAIN, **_CONSTANTS}

@@ -1,4 +1,5 @@
-"""The kernel language as plain Python over NumPy scalars and arrays: what each name means, uncompiled.
+"""The kernel language as plain Python over NumPy scalars and arrays: what each name means. `intrinsics` teaches Numba
+to compile the same functions.
 
 Pointers are one-dimensional arrays: uint8 for bool buffers and scratch, uint16 for bf16 and f16, int32 for fault.
 """
@@ -187,9 +188,16 @@ def _scratch(dtype: DType) -> Callable[[Array, int], Array]:
     return view
 
 
-def _ieee(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` without NumPy's warnings on overflow and invalid operations, whose results IEEE 754 defines."""
-    return np.errstate(all="ignore")(function)
+def _named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of its own for each name of the language. It gives none of NumPy's warnings on overflow and invalid
+    operations, whose results IEEE 754 defines."""
+
+    def call(*operands: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*operands)
+
+    call.__name__ = call.__qualname__ = name
+    return call
 
 
 _PRIMITIVES: dict[str, Callable[..., Any]] = {
@@ -237,15 +245,16 @@ _PRIMITIVES: dict[str, Callable[..., Any]] = {
     "accumulate_max": _extremum(np.logical_or, np.maximum),
     **{f"cast_{name}": _cast(dtype) for name, dtype in DTYPES.items()},
     **{f"round_{name}": _round_half(name) for name in _HALF},
-    **{f"store_{name}": _store_half(name) for name in _HALF},
 }
 
-PLAIN: dict[str, Callable[..., Any]] = {
-    **{name: _ieee(function) for name, function in _PRIMITIVES.items()},
+_MEMORY: dict[str, Callable[..., Any]] = {
     "load_bool": load_bool,
     "store_bool": store_bool,
     **{f"load_{name}": _load_half(name) for name in _HALF},
+    **{f"store_{name}": _store_half(name) for name in _HALF},
     "offset": offset,
     **{f"scratch_{name}": _scratch(dtype) for name, dtype in DTYPES.items()},
     "raise_fault": raise_fault,
 }
+
+PLAIN = {name: _named(name, function) for name, function in {**_PRIMITIVES, **_MEMORY}.items()}
