@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,16 +66,20 @@ def compile_module(text: str, target: Target) -> bytes:
         return target_machine(target).emit_object(_optimise(llvm.parse_assembly(text), target))
 
 
-def link(kernels: Sequence[CompiledKernel], text: str, entry: str, target: Target) -> llvm.ModuleRef:
-    """One optimised module of the kernels and of the module `text`, whose function `entry` is all that is visible."""
-    module = llvm.parse_assembly(text)
-    for kernel in {k.symbol: k for k in kernels}.values():
-        module.link_in(llvm.parse_bitcode(kernel.bitcode))
-    for function in module.functions:
-        if not function.is_declaration and function.name != entry:
-            function.linkage = "internal"
-    module.verify()
-    return module
+def link(kernels: Sequence[CompiledKernel], texts: Sequence[str], visible: Collection[str], target: Target) -> bytes:
+    """Object code of one module: the kernels, and the modules given as LLVM IR. Of what it defines, only the names in
+    `visible` can be seen from outside."""
+    with _lock:
+        module = llvm.parse_assembly(texts[0])
+        for text in texts[1:]:
+            module.link_in(llvm.parse_assembly(text))
+        for kernel in {k.symbol: k for k in kernels}.values():
+            module.link_in(llvm.parse_bitcode(kernel.bitcode))
+        for function in module.functions:
+            if not function.is_declaration and function.name not in visible:
+                function.linkage = "internal"
+        module.verify()
+        return target_machine(target).emit_object(module)
 
 
 def function_attributes(target: Target) -> str:

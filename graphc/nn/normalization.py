@@ -1,0 +1,45 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import graphc
+import graphc.nn.functional as F
+from graphc.ir.types import DType
+from graphc.nn.module import Module
+from graphc.nn.parameter import Parameter
+from graphc.tensor import Tensor
+
+
+class LayerNorm(Module):
+    """`functional.layer_norm` over the trailing dimensions `normalized_shape`, with a learned scale (initially 1) and
+    shift (initially 0) of that shape."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: DType = graphc.float32,
+    ):
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = shape
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        for name, present, make in (
+            ("weight", elementwise_affine, graphc.ones),
+            ("bias", elementwise_affine and bias, graphc.zeros),
+        ):
+            self.register_parameter(name, Parameter(make(*shape, dtype=dtype)) if present else None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
