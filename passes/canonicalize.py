@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir.builder import Builder
@@ -11,7 +11,7 @@ from graphc.ir.graph import Graph, Op, Value
 from graphc.passes.algebra import RULES, Rule
 from graphc.passes.dce import drop_dead
 from graphc.passes.preconditions import refuse_gradients
-from graphc.passes.rewriter import rewrite
+from graphc.passes.rewriter import Visit, rewrite
 
 Notify = Callable[[Rule, Op], None]
 
@@ -33,27 +33,40 @@ class Canonicalize:
 
     def run(self, graph: Graph) -> Graph:
         refuse_gradients(graph, self.name)
+        return settle(graph, lambda _: RULES, self.name, self.max_sweeps, self.notify)
+
+
+def settle(
+    graph: Graph,
+    rules_for: Callable[[Graph], Mapping[str, Sequence[Rule]]],
+    pass_name: str,
+    max_sweeps: int,
+    notify: Notify | None = None,
+) -> Graph:
+    """Sweep over the graph with `rules_for(graph)`, and drop what is dead, until no rule fires. Raises GraphcError if
+    that takes more than `max_sweeps` sweeps."""
+    for _ in range(max_sweeps):
         fired: list[tuple[Rule, Op]] = []
+        graph = drop_dead(rewrite(graph, _apply(rules_for(graph), fired)))
+        if notify is not None:
+            for rule, op in fired:
+                notify(rule, op)
+        if not fired:
+            return graph
+    rule, op = fired[-1]
+    raise GraphcError(
+        f"{pass_name} did not settle in {max_sweeps} sweeps; the last rule to fire was {rule.__name__}, on {op.name}",
+        op.location,
+    )
 
-        def visit(builder: Builder, op: Op, operands: tuple[Value, ...]) -> Sequence[Value] | None:
-            for rule in RULES.get(op.name, ()):
-                replacement = rule(builder, op, *operands)
-                if replacement is not None:
-                    fired.append((rule, op))
-                    return [replacement]
-            return None
 
-        for _ in range(self.max_sweeps):
-            fired.clear()
-            graph = drop_dead(rewrite(graph, visit))
-            if self.notify is not None:
-                for rule, op in fired:
-                    self.notify(rule, op)
-            if not fired:
-                return graph
-        rule, op = fired[-1]
-        raise GraphcError(
-            f"canonicalize did not settle in {self.max_sweeps} sweeps; the last rule to fire was {rule.__name__}, "
-            f"on {op.name}",
-            op.location,
-        )
+def _apply(rules: Mapping[str, Sequence[Rule]], fired: list[tuple[Rule, Op]]) -> Visit:
+    def visit(builder: Builder, op: Op, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+        for rule in rules.get(op.name, ()):
+            replacement = rule(builder, op, *operands)
+            if replacement is not None:
+                fired.append((rule, op))
+                return [replacement]
+        return None
+
+    return visit

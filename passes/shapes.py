@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,6 @@ def without_ones(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def without(values: Sequence[int], positions: Sequence[int]) -> tuple[int, ...]:
+def without(values: Sequence[T], positions: Sequence[int]) -> tuple[T, ...]:
     """`values` but for those at `positions`."""
     return tuple(v for i, v in enumerate(values) if i not in positions)

@@ -23,7 +23,7 @@ class Rule(Protocol):
     __name__: str
     __doc__: str | None
 
-    def __call__(self, builder: Builder, op: Op, *operands: Value) -> Value | None: ...
+    def __call__(self, builder: Builder, op: Op, /, *operands: Value) -> Value | None: ...
 
 
 RULES: dict[str, list[Rule]] = {}
