@@ -1,7 +1,8 @@
 """Which operands keep a random graph numerically tame.
 
 Two ways of running a graph may round differently, so a value that was rounded ("inexact") must stay away from where an
-op jumps or has a kink, and every value from where an op or its derivative grows without bound. Values that no way of running may round differently ("exact") may sit right on a jump.
+op jumps or has a kink, and every value from where an op or its derivative grows without bound. Values that no
+way of running may round differently ("exact") may sit right on a jump.
 """
 
 from __future__ import annotations
