@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import graphc.ir.ops  # noqa: F401  registers the records that `names_of` lists
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import registered
