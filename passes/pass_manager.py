@@ -53,9 +53,13 @@ class PassManager:
     verify_each: bool = False
     observe: Observe | None = None
 
-    def run(self, graph: Graph) -> tuple[Graph, list[Timing]]:
-        """The last graph, and what each pass took. Raises VerifyError, naming the pass, where one breaks an invariant,
-        and what the passes raise."""
+    def run(self, graph: Graph) -> Graph:
+        """The graph after the last pass. Raises what `run_timed` raises."""
+        return self.run_timed(graph)[0]
+
+    def run_timed(self, graph: Graph) -> tuple[Graph, list[Timing]]:
+        """The graph after the last pass, and what each pass took. Raises VerifyError, naming the pass, where one breaks
+        an invariant, and what the passes raise."""
         timings = []
         if self.verify_each:
             verify(graph)
