@@ -12,7 +12,7 @@ from graphc.ir.attributes import Attributes
 from graphc.ir.errors import AttributeValueError, OutOfRangeError
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import Array, AttrSpec, OpDef, register
-from graphc.ir.ops.checks import FAMILIES, integer_range, require_dtype
+from graphc.ir.ops.checks import FAMILIES, integer_range, require_dtype, tensor
 from graphc.ir.ops.gradients import linear_vjp, zero_vjp
 from graphc.ir.ops.rounding import narrow, widen
 from graphc.ir.ops.samples import SHAPES, Sample, between, example, over_types, special
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _cast_infer(types: Sequence[TensorType], attrs: Attributes) -> list[TensorType]:
-    return [types[0].with_dtype(cast(DType, attrs["dtype"]))]
+    return [tensor("cast", cast(DType, attrs["dtype"]), types[0].shape)]
 
 
 def _cast_eval(arrays: Sequence[Array], attrs: Attributes) -> list[Array]:

@@ -213,7 +213,7 @@ def _arg_infer(name: str) -> Infer:
         require_dtype(name, types[0], "number")
         result = _reduced(name, types[0], attrs)
         _require_elements(name, types[0], attrs)
-        return [result.with_dtype(i64)]
+        return [tensor(name, i64, result.shape)]
 
     return infer
 
