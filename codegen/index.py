@@ -212,23 +212,23 @@ class Index:
             return False
         if difference.known is not None:
             return difference.known == 0
-        return Condition((f"{self.text} == {Index.of(other).text}",), difference.depth)
+        return Condition((f"{self.text} == {Index.of(other).text}",), (difference,))
 
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
-    """A conjunction of comparisons that is decided while the kernel runs."""
+    """A conjunction of comparisons that is decided while the kernel runs; `indices` are what it compares."""
 
     comparisons: tuple[str, ...]
-    depth: int
+    indices: tuple[Index, ...]
 
     def __and__(self, other: bool | Condition) -> bool | Condition:
         if isinstance(other, bool):
             return self if other else False
         both = tuple(dict.fromkeys((*self.comparisons, *other.comparisons)))
-        return Condition(both, max(self.depth, other.depth))
+        return Condition(both, (*self.indices, *other.indices))
 
     __rand__ = __and__
 
@@ -304,4 +304,4 @@ def _compare(left: Index, sign: str, right: Index, margin: Index) -> bool | Cond
     """left <sign> right, which holds where margin >= 0."""
     if margin.low >= 0:
         return True
-    return False if margin.high < 0 else Condition((f"{left.text} {sign} {right.text}",), margin.depth)
+    return False if margin.high < 0 else Condition((f"{left.text} {sign} {right.text}",), (margin,))

@@ -6,7 +6,7 @@ before the inner block. That is how loop-invariant work is hoisted.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +30,10 @@ class Block:
 class Source:
     """The text of one kernel under construction."""
 
-    def __init__(self, header: str):
+    def __init__(self, header: str, comments: Sequence[str] = ()):
         self.open = [Block(header, 0)]
+        self._comments = comments
+        self._constants: dict[str, str] = {}
         self._names: dict[str, int] = {}
 
     @property
@@ -45,10 +47,15 @@ class Source:
         return max((b.depth for b in self.open if b.guard), default=0)
 
     def fresh(self, hint: str) -> str:
-        """A name not used before in this kernel: the hint, with a number from the second use on."""
+        """A name not used before in this kernel: the hint and a number."""
         count = self._names[hint] = self._names.get(hint, -1) + 1
-        name = f"{hint}_{count}" if count else hint
-        return name if count == 0 or name not in self._names else self.fresh(hint)
+        return f"{hint}_{count}"
+
+    def constant(self, name: str, definition: str) -> str:
+        """Define a constant outside of the kernel function; returns its name."""
+        if self._constants.setdefault(name, definition) != definition:
+            raise ValueError(f"the constant {name} is both {self._constants[name]} and {definition}")
+        return name
 
     def line(self, text: str, comment: str = "", depth: int | None = None) -> None:
         """Append a statement to the block at `depth` (default: the innermost)."""
@@ -74,6 +81,14 @@ class Source:
         if inner.body:
             self.open[-1].body.append(inner)
 
+    @contextmanager
+    def at(self, depth: int) -> Iterator[None]:
+        """Write into the block at `depth`, as if those inside it were not open yet."""
+        inner = self.open[depth + 1 :]
+        del self.open[depth + 1 :]
+        yield
+        self.open.extend(inner)
+
     def recall(self, key: Hashable) -> Any | None:
         """What was remembered under `key` in an open block."""
         for block in reversed(self.open):
@@ -89,7 +104,10 @@ class Source:
         """The whole kernel. Every nested block must be closed."""
         if self.depth:
             raise ValueError(f"{self.depth} blocks are still open")
-        return "\n".join(_lines(self.open[0], 0)) + "\n"
+        lines = [f"# {c}" for c in self._comments]
+        lines += [f"{name} = {definition}" for name, definition in self._constants.items()]
+        lines += ["", ""] * bool(self._constants)
+        return "\n".join([*lines, *_lines(self.open[0], 0)]) + "\n"
 
 
 def _lines(block: Block, level: int) -> Iterator[str]:

@@ -1,0 +1,20 @@
+"""From a fused op to the source of its kernel: one emitter for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphc.codegen.kernel import Kernel
+from graphc.codegen.kernels.loop import emit_loop
+from graphc.ir.graph import Op
+from graphc.ir.target import Target
+
+_EMITTERS: dict[str, Callable[[Op, tuple[int, ...], Target], Kernel]] = {
+    "loop": emit_loop,
+}
+
+
+def emit_kernel(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
+    """The kernel of a fused op. `slots[i]` numbers the pointer parameter of the region's argument i, then of its
+    results; values that share memory share a parameter."""
+    return _EMITTERS[str(op.attributes["kind"])](op, slots, target)
