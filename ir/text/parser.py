@@ -300,6 +300,8 @@ def _read_location(comment: str) -> Location | None:
 
 
 def _expected(spec: AttrSpec) -> str:
+    if spec.choices:
+        return f"one of {', '.join(map(repr, spec.choices))}"
     words = {
         "ints": "a list of integers",
         "scalar": "a number, true or false",
