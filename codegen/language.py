@@ -15,6 +15,7 @@ operand is widened, and operands of one primitive have one type, else typing fai
     scratch_f32(scratch, n) ...           a typed pointer n bytes into the scratch memory, n divisible by the item size
     accumulate_add(acc, x)                acc + x, which the compiler may reassociate; also _mul, _min, _max
     raise_fault(fault)                    store 1 through the fault pointer
+    micro_kernel(...) transpose_tile(...) the contraction kernels' vector code: see `microkernel`
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.microkernel import MICRO_KERNELS
 from graphc.codegen.plain import PLAIN
 from graphc.codegen.primitives import FAULTING
 from graphc.ir.types import DTYPES
@@ -35,4 +37,4 @@ _CONSTANTS: dict[str, Any] = {
     if not dtype.is_bool
 }
 
-LANGUAGE: dict[str, Any] = {**PLAIN, **_CONSTANTS}
+LANGUAGE: dict[str, Any] = {**PLAIN, **MICRO_KERNELS, **_CONSTANTS}

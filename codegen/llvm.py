@@ -11,10 +11,8 @@ import llvmlite.binding as llvm
 
 from graphc.codegen.frontend import llvm_ir
 from graphc.codegen.kernel import Kernel
+from graphc.codegen.llvm_values import LIBM_SYMBOLS
 from graphc.ir.target import Target
-
-# The C library's functions that generated code may call; anything else undefined is a leak from Numba's runtime.
-ALLOWED_SYMBOLS = frozenset({"fmod", "fmodf", "expf"})
 
 _lock = threading.Lock()
 _compiled: dict[tuple[str, Target], CompiledKernel] = {}
@@ -103,7 +101,7 @@ def target_machine(target: Target) -> llvm.TargetMachine:
 def check_symbols(module: llvm.ModuleRef, source: str) -> None:
     """Raises InternalCompilerError, naming the offender, where the module needs a symbol it may not."""
     for item in (*module.functions, *module.global_variables):
-        if item.is_declaration and not item.name.startswith("llvm.") and item.name not in ALLOWED_SYMBOLS:
+        if item.is_declaration and not item.name.startswith("llvm.") and item.name not in LIBM_SYMBOLS:
             raise InternalCompilerError(f"generated code refers to {item.name}, which no program may need:\n{source}")
 
 

@@ -23,6 +23,11 @@ F16 = ir.HalfType()
 F32 = ir.FloatType()
 F64 = ir.DoubleType()
 
+# What generated code may call in the C library: `libm` below, and what LLVM makes of such calls.
+LIBM_SYMBOLS = frozenset(
+    {"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "pow", "fmod", "fmodf"} | {"exp2", "exp10", "ldexp"}
+)
+
 # What a value of a dtype is in a register: bool is one bit, the half precisions are carried as f32.
 REGISTER_TYPES: dict[DType, Any] = {
     f32: F32,
@@ -95,7 +100,7 @@ def per_lane(b: ir.IRBuilder, scalar: Callable[..., Value], args: Sequence[Value
 
 
 def libm(b: ir.IRBuilder, name: str, args: Sequence[Value]) -> Value:
-    """Call the C library's `double name(double, ...)`, once per lane. Nobody reads errno, so the call is pure."""
+    """Call a function of `LIBM_SYMBOLS`, once per lane. Nobody reads errno, so the call is pure."""
     type_ = element(args[0].type)
     function = _declare(b.module, name, ir.FunctionType(type_, [type_] * len(args)))
     function.attributes.add("nounwind")

@@ -16,7 +16,7 @@ from llvmlite import ir
 from graphc.codegen.integer_division import floor_div, integer_pow, mod, raise_fault
 from graphc.codegen.llvm_values import Value, any_lane, constant, element, intrinsic
 from graphc.codegen.philox import emit_philox
-from graphc.codegen.vector_math import MATH
+from graphc.codegen.vector_math import emit_math
 from graphc.ir.types import DType
 
 Emit = Callable[..., Value]
@@ -46,7 +46,7 @@ def _div(b: Builder, dtype: DType, x: Value, y: Value) -> Value:
 
 
 def _pow(b: Builder, dtype: DType, x: Value, y: Value, fault: Value) -> Value:
-    return MATH["pow"](b, x, y) if dtype.is_float else integer_pow(b, dtype, x, y, fault)
+    return emit_math(b, "pow", x, y) if dtype.is_float else integer_pow(b, dtype, x, y, fault)
 
 
 def _extremum(sign: str) -> Emit:
@@ -79,7 +79,7 @@ def _rounding(name: str) -> Emit:
 
 
 def _math(name: str) -> Emit:
-    return lambda b, dtype, x: MATH[name](b, x)
+    return lambda b, dtype, x: emit_math(b, name, x)
 
 
 def _bitwise(name: str) -> Emit:
