@@ -23,7 +23,7 @@ def _gradient_infer(types: Sequence[TensorType], attrs: Attributes) -> list[Tens
     targets, cotangents, wrt = types[:n], types[n : 2 * n], types[2 * n :]
     for found in (*targets, *wrt):
         if not found.dtype.is_float:
-            raise DTypeError(f"gradient: {found} is not a float tensor; only floats have gradients")
+            raise DTypeError(f"gradient: {found} is not a float tensor; only floats have gradients: cast it first")
     for target, cotangent in zip(targets, cotangents, strict=True):
         if target != cotangent:
             raise ShapeError(f"gradient: the cotangent {cotangent} must have the type of its target {target}")
