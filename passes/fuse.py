@@ -1,0 +1,35 @@
+"""The pass that turns ops into kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir.graph import Graph
+from graphc.passes.fusion.clusters import fuse_clusters
+from graphc.passes.fusion.program import Program
+from graphc.passes.fusion.recompute import worth_recomputing
+from graphc.passes.fusion.regions import build_graph
+
+
+@dataclass(frozen=True)
+class Fuse:
+    """Before: an `optimized` graph (without `gradient` and `stop_gradient`).
+
+    After: a `fused` graph: kernels, aliases (`reshape`) and constant arrays, with the rules of that stage. Every output
+    and every state update is computed by a result of its own, so that each can be written to its own memory; where the
+    graph returned an argument, a constant array or one value twice, a kernel copies it.
+
+    Costly ops are computed once. Splat constants, coordinates, layout ops, and cheap arithmetic on arguments are
+    computed again by every kernel that needs them. A kernel never holds both an op that can fault and the new value of
+    a state, unless one depends on nothing but the other.
+    """
+
+    name: str = "fuse"
+
+    def run(self, graph: Graph) -> Graph:
+        partition = fuse_clusters(Program(graph))
+        recompute = worth_recomputing(partition)
+        if recompute:
+            other = fuse_clusters(Program(graph, recompute))
+            partition = min(partition, other, key=lambda p: (p.traffic(), len(p.clusters)))
+        return build_graph(partition)
