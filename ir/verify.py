@@ -15,7 +15,7 @@ Every stage:
 
 By stage:
 
-11. `gradient` stands in `traced` only, and never in a region.
+11. `gradient` stands in `traced` only.
 12. No `stop_gradient` from `optimized` on.
 13. `fused` stands in the stage `fused` only.
 
@@ -170,12 +170,11 @@ def _updates(graph: Graph) -> Iterator[Problem]:
 
 def _stage_rules(graph: Graph) -> Iterator[Problem]:
     stage = STAGES.index(graph.stage)
-    top = set(graph.ops)
     for op in graph.walk():
-        if op.name == "gradient" and (stage > 0 or op not in top):
-            yield Problem(11, "gradient stands at the top level of traced graphs only; autodiff removes it", op)
+        if op.name == "gradient" and graph.stage != "traced":
+            yield Problem(11, "gradient stands in traced graphs only; the pass autodiff removes it", op)
         if op.name == "stop_gradient" and stage >= STAGES.index("optimized"):
-            yield Problem(12, "stop_gradient is gone from the stage optimized on; autodiff removes it", op)
+            yield Problem(12, "stop_gradient is gone from the stage optimized on; the pass autodiff removes it", op)
         if op.name == "fused" and graph.stage != "fused":
             yield Problem(13, "fused stands in the stage fused only", op)
     if graph.stage == "fused":
