@@ -439,7 +439,7 @@ register(
         doc="The order of the elements reversed along some axes.",
         attrs={"axes": AttrSpec("ints")},
         infer=_flip_infer,
-        eval=lambda arrays, attrs: [np.flip(arrays[0], _ints(attrs, "axes"))],
+        eval=lambda arrays, attrs: [np.asarray(np.flip(arrays[0], _ints(attrs, "axes")))],
         index_map=_flip_index,
         vjp=linear_vjp(lambda b, op, ct: [b.flip(ct, axes=_ints(op.attributes, "axes"))]),
         n_operands=1,

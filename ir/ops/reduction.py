@@ -176,7 +176,7 @@ register(
     _reduction(
         "max",
         "number",
-        "The largest element over some axes, none of them empty; NaN if any is NaN.",
+        "The largest element over some axes, none of them empty; NaN if any is NaN; of 0.0 and -0.0, either.",
         np.max,
         "maximum",
         lowest,
@@ -189,7 +189,7 @@ register(
     _reduction(
         "min",
         "number",
-        "The smallest element over some axes, none of them empty; NaN if any is NaN.",
+        "The smallest element over some axes, none of them empty; NaN if any is NaN; of 0.0 and -0.0, either.",
         np.min,
         "minimum",
         highest,

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.ir.opdef import Array
 from graphc.ir.ops.checks import FAMILIES, integer_range
-from graphc.ir.types import DType, f32
+from graphc.ir.types import DType, f32, i32
 
 Sample = tuple[list[Array], dict[str, Any]]
 Samples = Callable[[], list[Sample]]
@@ -62,6 +62,12 @@ def every(*columns: Array) -> Array:
     return np.ones(len(columns[0]), np.bool_)
 
 
+def _principal(family: str) -> DType:
+    """The type of a family that gets the most samples: f32, or i32, or the only one."""
+    types = FAMILIES[family]
+    return next((d for d in (f32, i32) if d in types), types[0])
+
+
 def pointwise_samples(family: str, domains: Sequence[Draw], allowed: Callable[..., Any]) -> Samples:
     """For a pointwise op on operands of one type: each domain over shapes and types; then every combination of special
     values (NaN, infinities, signed zeros, the ends of an integer range) that `allowed(*columns)` does not mask out."""
@@ -69,7 +75,7 @@ def pointwise_samples(family: str, domains: Sequence[Draw], allowed: Callable[..
     def samples() -> list[Sample]:
         found: list[Sample] = []
         for dtype in FAMILIES[family]:
-            for shape in SHAPES if dtype == f32 else _FEW_SHAPES:
+            for shape in SHAPES if dtype == _principal(family) else _FEW_SHAPES:
                 found.append(([example(dtype, shape, i, draw) for i, draw in enumerate(domains)], {}))
             columns = [np.array(c) for c in zip(*itertools.product(special(dtype), repeat=len(domains)), strict=True)]
             with np.errstate(invalid="ignore"):
@@ -91,13 +97,13 @@ def special(dtype: DType) -> Array:
 
 
 def over_types(family: str, make: Callable[[DType], list[Sample]]) -> Samples:
-    """All samples of `make` for f32, and its first one for every other type of the family."""
+    """All samples of `make` for the principal type of the family, and its first one for every other type."""
 
     def samples() -> list[Sample]:
         found: list[Sample] = []
         for dtype in FAMILIES[family]:
             made = make(dtype)
-            found.extend(made if dtype == f32 or len(FAMILIES[family]) == 1 else made[:1])
+            found.extend(made if dtype == _principal(family) else made[:1])
         return found
 
     return samples
