@@ -1,0 +1,119 @@
+"""How a contraction is cut: register tiles, blocks and work units, from the shape and the target alone.
+
+The cut never depends on the number of threads, and the order in which k is summed depends on the depth of its blocks
+only. The levels are those of Goto and van de Geijn (2008): a panel of the right operand stays in the first cache while
+the rows of a block of the left operand, in the second, pass over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir.target import Target
+
+_MOST_ROWS = 14
+_MOST_ACCUMULATORS = 28
+_MOST_LANES = 16  # of narrow integers, whose products have no wide vector form
+_ROWS_OF_BLOCK = 256
+_COLUMNS_OF_BLOCK = 128
+_WIDE_BLOCK = 512  # columns, where what is packed for the rows is dear
+_PRODUCTS_WORTH_A_UNIT = 1 << 20
+_ENOUGH_UNITS = 16
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """`rows` x (`vectors` * `lanes`) accumulators in registers; `edge_rows` and `edge_vectors` are those of the last
+    tile along m and n where it is smaller (else 0). Blocks hold `m_block` rows, `n_block` columns (both whole numbers
+    of tiles, save where one block holds all) and `k_block` steps."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    edge_rows: int
+    edge_vectors: int
+    m_block: int
+    n_block: int
+    k_block: int
+
+    @property
+    def panel(self) -> int:
+        """Columns of a register tile."""
+        return self.vectors * self.lanes
+
+
+def choose_tiling(
+    target: Target, itemsize: int, batch: int, m: int, n: int, k: int, costly_left: bool = False
+) -> Tiling:
+    """The cut of a product of (batch, m, k) by (batch, k, n), all at least 1. `costly_left`: the left operand is
+    computed while it is packed, so few blocks of columns should repeat that."""
+    lanes = _lanes(target, itemsize, n)
+    rows, vectors = _register_tile(target, m, _ceil(n, lanes))
+    panel = vectors * lanes
+    k_block = _even_share(k, max(128, target.l1_bytes * 2 // 3 // (panel * itemsize)), lanes)
+    if m <= 2 * rows:  # no panel is used often enough to be worth keeping
+        k_block = _even_share(k, max(k_block, target.l2_bytes // 4 // (panel * itemsize)), lanes)
+    most_columns = _WIDE_BLOCK if costly_left and n > _COLUMNS_OF_BLOCK else _COLUMNS_OF_BLOCK
+    most_rows = _ROWS_OF_BLOCK * _COLUMNS_OF_BLOCK // most_columns
+    m_block, n_block = _even_share(m, most_rows, rows), _even_share(n, most_columns, panel)
+    while True:
+        units = batch * _ceil(m, m_block) * _ceil(n, n_block)
+        if units >= _ENOUGH_UNITS or m_block * n_block * k < 2 * _PRODUCTS_WORTH_A_UNIT:
+            break
+        fewer_columns = _even_share(n, n_block // 2, panel)
+        fewer_rows = _even_share(m, m_block // 2, rows)
+        if fewer_columns < n_block and (n_block >= m_block or fewer_rows < 4 * rows) and not costly_left:
+            n_block = fewer_columns
+        elif fewer_rows < m_block and fewer_rows >= 2 * rows:
+            m_block = fewer_rows
+        else:
+            break
+    edge_vectors = _ceil(n % panel, lanes)
+    return Tiling(rows, vectors, lanes, m % rows, edge_vectors, m_block, n_block, k_block)
+
+
+def _lanes(target: Target, itemsize: int, n: int) -> int:
+    """A full vector, or the narrowest that holds all columns."""
+    lanes = min(target.lanes(itemsize), _MOST_LANES)
+    while lanes > 2 and lanes // 2 >= n:
+        lanes //= 2
+    return lanes
+
+
+def _register_tile(target: Target, m: int, n_vectors: int) -> tuple[int, int]:
+    """The rows and vectors of the register tile that covers m rows and n vectors at the least cost."""
+    candidates = [
+        (rows, vectors)
+        for vectors in range(1, min(n_vectors, 8) + 1)
+        for rows in range(1, min(m, _MOST_ROWS) + 1)
+        if rows * vectors <= _MOST_ACCUMULATORS and rows * vectors + vectors + 1 <= target.vector_registers
+    ]
+    return min(candidates, key=lambda c: (_cost(m, n_vectors, *c), -c[0] * c[1]))
+
+
+def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
+    """Cycles per step of k of a machine with two multiply-adds and two loads per cycle, each multiply-add taking four:
+    a tile of few accumulators waits for itself. Every variant of the micro-kernel has to be compiled, too."""
+    tiles_down = [(rows, m // rows), (m % rows, 1)]
+    tiles_across = [(vectors, n_vectors // vectors), (n_vectors % vectors, 1)]
+    cycles, variants = 0.0, 0
+    for r, down in tiles_down:
+        for v, across in tiles_across:
+            if r and v and down and across:
+                cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5)
+                variants += 1
+    return cycles * (1 + 0.01 * variants)
+
+
+def _even_share(extent: int, most: int, multiple: int) -> int:
+    """The size of equal blocks of an extent, at most about `most` and a whole number of `multiple`; the extent itself
+    where one block holds it all."""
+    most = max(multiple, most // multiple * multiple)
+    if extent <= most:
+        return extent
+    blocks = _ceil(extent, most)
+    return _ceil(_ceil(extent, blocks), multiple) * multiple
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
