@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import graphc.ir.ops  # noqa: F401 - registers every op
 from graphc.ir.attributes import DenseArray
 from graphc.ir.errors import GraphcError
 from graphc.ir.graph import Block, Op, Value

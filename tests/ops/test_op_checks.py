@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from graphc.ir.attributes import DenseArray
 from graphc.ir.builder import Builder
 from graphc.ir.errors import (
     AttributeValueError,
@@ -24,9 +20,9 @@ from graphc.ir.errors import (
 )
 from graphc.ir.graph import Block, Value
 from graphc.ir.location import Location
-from graphc.ir.opdef import AttrSpec, lookup, registered
-from graphc.ir.types import DTYPES, DType, TensorType, bool_, f32, f64, i8, i32, i64
-from tests.ops.sampled import evaluate, names
+from graphc.ir.opdef import lookup
+from graphc.ir.types import DType, TensorType, bool_, f32, f64, i8, i32, i64
+from tests.ops.sampled import evaluate
 
 
 def t(dtype: DType, *shape: int) -> TensorType:
@@ -157,43 +153,3 @@ def test_faults_are_also_the_errors_python_raises() -> None:
 def test_ops_that_are_rewritten_have_no_value(name: str) -> None:
     with pytest.raises(GraphcError, match=f"{name}: its? .*"):
         lookup(name).eval([np.zeros(2)], {})
-
-
-# --- whatever the text holds, `infer` answers with types or an error of its own
-
-_SIZES = st.sampled_from([0, 1, 2, 3, 4, -1, 2**31, 2**62, -(2**63)])
-_SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 2**14]), max_size=4).map(tuple)
-_TYPES = st.builds(TensorType, st.sampled_from(list(DTYPES.values())), _SHAPES)
-_INTS = st.lists(_SIZES, max_size=4).map(tuple)
-_SPECS = st.one_of(
-    st.text("mnk,->", max_size=10), st.sampled_from(["mk,nk->mn", ",->", "m,n->mn", "ab,bc->ac", "é,é->é"])
-)
-_SCALARS: st.SearchStrategy[Any] = st.one_of(st.booleans(), _SIZES, st.floats(), st.text(max_size=3))
-
-
-def _attribute(spec: AttrSpec) -> st.SearchStrategy[Any]:
-    of_type: dict[Any, st.SearchStrategy[Any]] = {
-        "ints": st.one_of(_INTS, st.permutations(range(3)).map(tuple)),
-        "scalar": _SCALARS,
-        "any": st.one_of(_SCALARS, st.just(DenseArray(np.zeros((2, 3), np.float32)))),
-        int: _SIZES,
-        bool: st.booleans(),
-        str: _SPECS,
-        DType: st.sampled_from(list(DTYPES.values())),
-    }
-    return st.one_of(of_type[spec.type], of_type[spec.type], of_type[spec.type], _SCALARS)
-
-
-@pytest.mark.parametrize("name", names())
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(data=st.data())
-def test_infer_is_total(name: str, data: st.DataObject) -> None:
-    record = registered()[name]
-    count = record.n_operands if record.n_operands is not None else data.draw(st.integers(0, 4))
-    same = data.draw(st.booleans())
-    types = [data.draw(_TYPES)] * count if same else [data.draw(_TYPES) for _ in range(count)]
-    attributes = {key: data.draw(_attribute(spec)) for key, spec in record.attrs.items()}
-    with contextlib.suppress(ShapeError, DTypeError, AttributeValueError):
-        inferred = record.infer(types, record.complete(attributes))
-        assert inferred
-        assert all(0 <= x.nbytes < 2**63 and all(n >= 0 for n in x.shape) for x in inferred)
