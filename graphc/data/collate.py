@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.tensor import Tensor
+from graphc.tensors.base import wrap
+from graphc.tensors.tensor import Tensor
 
 
 def default_collate(samples: Sequence[Any]) -> Any:
@@ -24,7 +25,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
                 f"cannot batch samples of different shapes {sorted(shapes)}; pad or crop them in the dataset, or pass "
                 "collate_fn="
             )
-        return Tensor(np.stack(arrays))
+        return wrap(np.stack(arrays))
     if isinstance(first, (str, bytes)):
         return list(samples)
     if isinstance(first, dict):

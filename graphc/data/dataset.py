@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.tensor import Tensor
+from graphc.tensors.base import wrap
+from graphc.tensors.tensor import Tensor
 
 
 class Dataset:
@@ -35,17 +36,17 @@ class TensorDataset(Dataset):
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(Tensor(a) for a in self._arrays)
+        return tuple(wrap(a) for a in self._arrays)
 
     def __len__(self) -> int:
         return len(self._arrays[0])
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(Tensor(np.asarray(a[index])) for a in self._arrays)
+        return tuple(wrap(np.asarray(a[index])) for a in self._arrays)
 
     def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
         rows = np.asarray(indices)
-        return tuple(Tensor(a[rows]) for a in self._arrays)
+        return tuple(wrap(a[rows]) for a in self._arrays)
 
 
 class Subset(Dataset):

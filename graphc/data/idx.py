@@ -13,7 +13,8 @@ import numpy as np
 
 from graphc.data.dataset import Dataset
 from graphc.ir.errors import GraphcError
-from graphc.tensor import Tensor
+from graphc.tensors.base import wrap
+from graphc.tensors.tensor import Tensor
 
 _FILES = {
     True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -62,8 +63,8 @@ class MNIST(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Tensor]:
         image = self.images[index]
-        label = Tensor(np.asarray(self.labels[index]))
-        return (Tensor(image) if self.transform is None else self.transform(image)), label
+        label = wrap(np.asarray(self.labels[index]))
+        return (wrap(image) if self.transform is None else self.transform(image)), label
 
     def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         rows = np.asarray(indices)
@@ -71,7 +72,7 @@ class MNIST(Dataset):
             images = self.images[rows]
         else:
             images = np.stack([np.asarray(self.transform(image)) for image in self.images[rows]])
-        return Tensor(images), Tensor(self.labels[rows])
+        return wrap(images), wrap(self.labels[rows])
 
 
 class FashionMNIST(MNIST):

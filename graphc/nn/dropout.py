@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphc.nn.functional as F
 from graphc.nn.module import Module
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 class Dropout(Module):

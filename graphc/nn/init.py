@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 import graphc
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

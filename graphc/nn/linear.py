@@ -10,7 +10,7 @@ from graphc.ir.types import DType
 from graphc.nn import init
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 class Linear(Module):

@@ -9,7 +9,7 @@ import graphc.nn.functional as F
 from graphc.ir.types import DType
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 class LayerNorm(Module):

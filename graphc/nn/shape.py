@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.nn.module import Module
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 class Flatten(Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import graphc
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def relu(input: Tensor) -> Tensor:

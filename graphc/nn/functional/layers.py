@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import graphc
 from graphc.errors import ShapeError, fail
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ import graphc
 from graphc.errors import ShapeError, fail
 from graphc.nn.functional.activations import softplus
 from graphc.nn.functional.reduction import check_reduction, reduce
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:

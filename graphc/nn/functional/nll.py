@@ -11,7 +11,7 @@ from graphc.dispatch import apply
 from graphc.errors import DTypeError, ShapeError, fail
 from graphc.nn.functional.activations import log_softmax
 from graphc.nn.functional.reduction import check_reduction, reduce
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def nll_loss(

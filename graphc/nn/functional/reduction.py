@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.tensor import Tensor
+from graphc.tensors.tensor import Tensor
 
 
 def reduce(name: str, elements: Tensor, reduction: str) -> Tensor:
