@@ -38,7 +38,7 @@ def _attribute(spec: AttrSpec) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("name", sorted(registered()))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_shape_rule_raises_located_errors_only(name: str, data: st.DataObject) -> None:
     record = registered()[name]
