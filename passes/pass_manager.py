@@ -13,7 +13,7 @@ from graphc.ir.errors import FaultError, GraphcError, VerifyError
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
 from graphc.ir.ops.rounding import widen
-from graphc.ir.types import from_numpy_dtype
+from graphc.ir.types import type_of
 from graphc.ir.verify import verify
 
 Array = np.ndarray[Any, Any]
@@ -114,8 +114,9 @@ def bisect(
     tolerance: float | None = None,
 ) -> Difference | None:
     """The first of `passes` after which the interpreter gives other results than before all of them; None where none
-    does. Results differ where they are further apart than `tolerance`, relative to the larger of 1 and their magnitude
-    (None: what rounding explains, by element type). A fault that the graph did not have before counts as a difference.
+    does. Floats differ where they are further apart than `tolerance`, relative to the larger of 1 and their magnitude
+    (None: what rounding explains, by element type); of integers and bools, `max_error` counts those that differ. A
+    fault that the graph did not have before is a difference too.
 
     While the graph holds `gradient` ops it has no value; comparison starts after the pass that removes the last one.
     Raises what the passes raise, and FaultError where already the first graph with a value faults.
@@ -132,8 +133,11 @@ def bisect(
             return Difference(one.name, position, str(fault), float("inf"))
         assert found is not None
         for name, before in expected.items():
-            error = _distance(before, found[name])
-            allowed = TOLERANCE.get(from_numpy_dtype(before.dtype).name, 0.0) if tolerance is None else tolerance
+            after = found[name]
+            if type_of(after) != type_of(before):
+                raise GraphcError(f"{one.name} changed the type of {name}: {type_of(before)} became {type_of(after)}")
+            error = _distance(before, after)
+            allowed = TOLERANCE.get(type_of(before).dtype.name, 0.0) if tolerance is None else tolerance
             if error > allowed:
                 return Difference(one.name, position, name, error)
     return None
@@ -149,13 +153,13 @@ def _values(graph: Graph, inputs: Sequence[Array], states: Sequence[Array]) -> d
 
 
 def _distance(a: Array, b: Array) -> float:
-    """The largest difference between two arrays, relative to the larger of 1 and the magnitude of `a`; NaN is equal to
-    NaN and to nothing else, an infinity to itself."""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise GraphcError(f"a pass changed the type of a result: {a.dtype}{a.shape} became {b.dtype}{b.shape}")
+    """The largest difference between two arrays: of floats, relative to the larger of 1 and the magnitude of `a`, NaN
+    being equal to NaN and to nothing else, an infinity to itself; of others, the number of elements that differ."""
+    if a.dtype.kind in "biu":
+        return float(np.count_nonzero(a != b))
     x, y = widen(a).astype(np.float64), widen(b).astype(np.float64)
-    same = (a == b) | (np.isnan(x) & np.isnan(y))  # compared as they are: f64 does not hold every i64
     with np.errstate(all="ignore"):
         error = np.abs(x - y) / np.maximum(1.0, np.abs(x))
     error = np.where(np.isfinite(error), error, np.inf)
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
     return float(np.max(np.where(same, 0.0, error), initial=0.0))
