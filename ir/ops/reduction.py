@@ -256,6 +256,7 @@ register(
         "argmax", "Where along one axis, not empty, the first largest element or first NaN stands.", np.argmax, "gt"
     )
 )
+
 register(
     _arg_reduction(
         "argmin", "Where along one axis, not empty, the first smallest element or first NaN stands.", np.argmin, "lt"

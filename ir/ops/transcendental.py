@@ -30,6 +30,7 @@ register(
         vjp=vjp_of(lambda b, ct, x, y: b.mul(ct, b.add(y, b.full_like(y, 1)))),
     )
 )
+
 register(
     pointwise(
         "log",
@@ -42,6 +43,7 @@ register(
         domains=[between(0.1, 5)],
     )
 )
+
 register(
     pointwise(
         "log1p",
@@ -54,6 +56,7 @@ register(
         domains=[between(-0.5, 3)],
     )
 )
+
 register(
     pointwise(
         "sqrt",
@@ -66,6 +69,7 @@ register(
         domains=[between(0.1, 5)],
     )
 )
+
 register(
     pointwise(
         "rsqrt",
@@ -78,6 +82,7 @@ register(
         domains=[between(0.1, 5)],
     )
 )
+
 register(
     pointwise(
         "tanh",
@@ -133,11 +138,13 @@ register(
         vjp=vjp_of(_erf_vjp),
     )
 )
+
 register(
     pointwise(
         "sin", 1, "float", "The sine of x radians.", np.sin, "sin", vjp=vjp_of(lambda b, ct, x, y: b.mul(ct, b.cos(x)))
     )
 )
+
 register(
     pointwise(
         "cos",
