@@ -90,8 +90,8 @@ def test_checks_the_graph_it_is_given() -> None:
 
 
 def test_rules_that_undo_one_another_are_reported() -> None:
-    def there(b: Builder, op: Op, x: Value) -> Value | None:
-        return b.neg(x)
+    def there(b: Builder, op: Op, /, *operands: Value) -> Value | None:
+        return b.neg(operands[0])
 
     graph = make_graph([F4], lambda b, x: b.neg(x))
     with pytest.raises(
@@ -107,7 +107,8 @@ X = np.array([0.1, -0.5, 2.0, 3.0], np.float32)
 
 def test_finds_the_pass_that_is_wrong() -> None:
     wrong = Swap("tanh", lambda b, x: b.sin(x), name="tanh-is-sin")
-    found = bisect(make_graph([F4], loss, stage="traced"), [X], [], [Autodiff(), Cse(), wrong, Dce()])
+    passes: list[Pass] = [Autodiff(), Cse(), wrong, Dce()]
+    found = bisect(make_graph([F4], loss, stage="traced"), [X], [], passes)
     assert found is not None
     assert (found.pass_name, found.position, found.result) == ("tanh-is-sin", 2, "output 0")
     expected = abs(float(np.sum(np.exp(X) * (np.tanh(X) - np.sin(X)))))
@@ -117,7 +118,7 @@ def test_finds_the_pass_that_is_wrong() -> None:
 
 
 def test_right_passes_are_cleared() -> None:
-    passes = [Autodiff(), Canonicalize(), Fold(), Cse(), Dce()]
+    passes: list[Pass] = [Autodiff(), Canonicalize(), Fold(), Cse(), Dce()]
     assert bisect(make_graph([F4], loss, stage="traced"), [X], [], passes) is None
 
 
@@ -135,7 +136,8 @@ def test_finds_a_changed_state() -> None:
     graph = make_graph([F4, F4], lambda b, x, w: x, n_states=1)
     graph.states[0].name = "weight"
     graph.updates = {graph.states[0]: Builder(graph).add(graph.states[0], graph.inputs[0])}
-    found = bisect(graph, [X], [X], [Dce(), Swap("add", lambda b, x, y: b.sub(x, y), name="add-is-sub")])
+    passes: list[Pass] = [Dce(), Swap("add", lambda b, x, y: b.sub(x, y), name="add-is-sub")]
+    found = bisect(graph, [X], [X], passes)
     assert found is not None
     assert (found.pass_name, found.result) == ("add-is-sub", "state weight")
 
