@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from graphc.ir.types import DType
+
+_COMMENT = re.compile(r"[ \t]*#.*")
 
 
 @dataclass(frozen=True)
 class Kernel:
     """`source` defines `def kernel(p0, ..., pn, scratch, fault, lo, hi)`: typed pointers to distinct buffers, a
     64-byte-aligned byte pointer to `scratch_bytes` of working memory, a pointer to one i32 that a failed range check
-    sets to 1, and the range of work units to run, out of `units`. Units are independent of one another."""
+    sets to 1, and the range of work units to run, out of `units`. Units are independent of one another. `unroll` says
+    whether LLVM may unroll loops: where it unrolls an inner loop whole, it may vectorise the outer one with gathers."""
 
     source: str
     params: tuple[DType, ...]
     units: int
     scratch_bytes: int = 0
+    unroll: bool = True
 
     @property
     def symbol(self) -> str:
-        """A name derived from the text alone: equal kernels share it."""
-        key = f"{self.source}\n{self.params}\n{self.units}\n{self.scratch_bytes}"
+        """A name derived from the code: kernels that are equal but for comments share it."""
+        code = "\n".join(filter(None, _COMMENT.sub("", self.source).split("\n")))
+        key = f"{code}\n{self.params}\n{self.units}\n{self.scratch_bytes}\n{self.unroll}"
         return "kernel_" + hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -46,7 +46,7 @@ def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
     key = (kernel.symbol, target)
     with _lock:
         if key not in _compiled:
-            module = _optimise(llvm.parse_assembly(unoptimised_llvm(kernel, target)), target)
+            module = _optimise(llvm.parse_assembly(unoptimised_llvm(kernel, target)), target, kernel.unroll)
             check_symbols(module, kernel.source)
             object_code = target_machine(target).emit_object(module)
             _compiled[key] = CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)
@@ -105,14 +105,15 @@ def check_symbols(module: llvm.ModuleRef, source: str) -> None:
             raise InternalCompilerError(f"generated code refers to {item.name}, which no program may need:\n{source}")
 
 
-def _optimise(module: llvm.ModuleRef, target: Target) -> llvm.ModuleRef:
+def _optimise(module: llvm.ModuleRef, target: Target, unroll: bool = True) -> llvm.ModuleRef:
     module.triple = target.triple
     machine = target_machine(target)
     module.data_layout = str(machine.target_data)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
-    options.loop_interleaving = options.loop_unrolling = True
+    options.loop_interleaving = True
+    options.loop_unrolling = unroll
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module

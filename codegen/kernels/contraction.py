@@ -47,7 +47,7 @@ def emit_contraction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     tiling = tiling_of(roles, target)
     emitter = _Emitter(op, slots, roles, tiling, source)
     emitter.write()
-    return Kernel(source.text(), params, emitter.units, emitter.workspace.bytes)
+    return Kernel(source.text(), params, emitter.units, emitter.workspace.bytes, unroll=False)
 
 
 def tiling_of(roles: Roles, target: Target) -> Tiling:
