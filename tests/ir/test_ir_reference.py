@@ -29,7 +29,6 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-_BAR = "\\|"
 _KINDS_OF_ATTRIBUTES: dict[Any, str] = {
     "ints": "integers",
     "scalar": "number",
