@@ -14,10 +14,12 @@ from llvmlite import ir as llvm
 from graphc.codegen.kernel import Kernel
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Op
+from graphc.ir.kernel_facts import can_fault
 from graphc.ir.opdef import lookup
 from graphc.ir.schedule import Buffer, Launch, Schedule
-from graphc.runtime.program import Fault
+from graphc.runtime.program import FAULTS, Fault
 
+FAULT_KINDS = {error: kind for kind, error in FAULTS.items()}
 RED_ZONE = 64  # bytes
 PATTERN = 0xA5
 
@@ -70,12 +72,11 @@ def slots_of(launch: Launch) -> tuple[tuple[int, ...], tuple[Buffer, ...]]:
 
 def faults_of(launch: Launch) -> Fault | None:
     """What it means when this launch's range checks fail; None where it has none."""
-    ops = [op for op in launch.op.regions[0].walk() if "can_fault" in lookup(op.name).traits]
-    if not ops:
+    ops = [op for op in launch.op.regions[0].walk() if can_fault(op)]
+    kinds = [FAULT_KINDS[error] for op in ops if (error := lookup(op.name).fault) is not None]
+    if not kinds:
         return None
-    division = all(op.name in ("floor_div", "mod") for op in ops)
-    what = "integer division by zero" if division else "index out of range"
-    return Fault("division" if division else "index", f"{what} in {'; or in '.join(map(_describe, ops))}")
+    return Fault(kinds[0], "; or ".join(f"{kind} in {_describe(op)}" for kind, op in zip(kinds, ops, strict=True)))
 
 
 def emit_driver(
@@ -108,7 +109,9 @@ def emit_driver(
             faults.append(fault)
             _return_if(b, b.load(pointers.fault, typ=_I32), len(faults))
         if check is not None:
-            faults.append(Fault("internal", f"a kernel wrote outside its buffers: {_describe(launch.op)}"))
+            faults.append(
+                Fault("write outside a kernel's buffers", f"write outside the buffers of {_describe(launch.op)}")
+            )
             _return_if(b, b.call(check, [pointers.fields["arena"]]), len(faults))
     b.ret(_i32(0))
     return module, tuple(faults)

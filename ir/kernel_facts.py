@@ -12,7 +12,7 @@ def can_fault(op: Op) -> bool:
     if op.regions:
         return any(can_fault(inner) for region in op.regions for inner in region.ops)
     record = lookup(op.name)
-    if "can_fault" not in record.traits:
+    if record.fault is None:
         return False
     if record.kind != "pointwise":
         return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.ir.attributes import Attributes, DenseArray
-from graphc.ir.errors import AttributeValueError
+from graphc.ir.errors import AttributeValueError, FaultError
 from graphc.ir.types import DType, TensorType
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class OpDef:
         gather: `index` is that of a result element; two accesses, of `indices`, then of `data`.
         scatter: `index` is that of an element of `updates`; two accesses, of `indices`, then of `base`.
     reduction: for kind reduce.
-    traits: commutative; associative (up to rounding, for floats); idempotent (f(x, x) = x); can_fault; has_side_effect.
+    traits: commutative; associative (up to rounding, for floats); idempotent (f(x, x) = x); has_side_effect.
+    fault: what eval raises at a value that the op does not accept (arithmetic: of integers only).
     identity(dtype) -> the e for which f(x, e) is x, bit for bit (so -0.0 for a float `add`).
     samples: () -> list of (operand arrays, attributes) that tests draw from.
     """
@@ -126,6 +127,7 @@ class OpDef:
     index_map: Callable[[Op, tuple[Any, ...]], Sequence[Access]] | None = None
     reduction: Reduction | None = None
     traits: frozenset[str] = frozenset()
+    fault: type[FaultError] | None = None
     identity: Callable[[DType], float | int | bool] | None = None
     n_operands: int | None = None  # None: variadic
     samples: Callable[[], list[tuple[list[Array], dict[str, Any]]]] = list

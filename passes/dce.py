@@ -16,7 +16,7 @@ class Dce:
     """Before: a graph without `gradient` ops (their meaning depends on ops that look dead).
 
     After: every op is needed by an output or a state update, or has the trait `has_side_effect`; no state is updated
-    with its own old value. An op that only can fault (`can_fault`) goes when its result is not used. Regions stay as
+    with its own old value. An op that only can fault (`OpDef.fault`) goes when its result is not used. Regions stay as
     they are.
     """
 

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.errors import DivisionByZeroError, DTypeError, GraphcError, OutOfRangeError, ShapeError
+from graphc.ir.errors import DTypeError, ShapeError
 from graphc.ir.types import type_of
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import ALIGNMENT, address_of, aligned_bytes
-from graphc.runtime.program import Port, Program
+from graphc.runtime.program import FAULTS, Port, Program
 
 Array = np.ndarray[Any, Any]
-
-_FAULTS: dict[str, type[GraphcError]] = {"index": OutOfRangeError, "division": DivisionByZeroError}
 
 
 class _Context(ctypes.Structure):
@@ -78,7 +76,7 @@ class Executor:
             status = self._loaded.entry(self._address)
         if status:
             fault = self.program.faults[status - 1]
-            raise _FAULTS.get(fault.kind, GraphcError)(fault.message)
+            raise FAULTS[fault.kind](fault.message)
         return outputs
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphc.ir.errors import DivisionByZeroError, GraphcError, NegativeExponentError, OutOfRangeError
 from graphc.ir.types import TensorType
 
 
@@ -29,9 +30,17 @@ class Port:
     updated: bool = False
 
 
+FAULTS: dict[str, type[GraphcError]] = {
+    "index out of range": OutOfRangeError,
+    "integer division by zero": DivisionByZeroError,
+    "negative exponent of an integer": NegativeExponentError,
+    "write outside a kernel's buffers": GraphcError,
+}
+
+
 @dataclass(frozen=True)
 class Fault:
-    """Why a program stopped early: the message, and the exception it becomes ("index", "division" or "internal")."""
+    """Why a program stopped early: the message, and the exception it becomes, by its key in `FAULTS`."""
 
     kind: str
     message: str

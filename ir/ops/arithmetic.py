@@ -137,7 +137,7 @@ register(
         _floor_div,
         "floor_div",
         vjp=zero_vjp,
-        traits=("can_fault",),
+        fault=DivisionByZeroError,
         domains=(NUMBERS, nonzero(1, 3)),
         allowed=lambda x, y: (y.dtype.kind not in "iu") | (y != 0),
     )
@@ -152,7 +152,7 @@ register(
         _mod,
         "mod",
         vjp=vjp_of(lambda b, ct, x, y, z: (ct, b.neg(b.mul(ct, b.floor_div(x, y))))),
-        traits=("can_fault",),
+        fault=DivisionByZeroError,
         domains=(NUMBERS, nonzero(1, 3)),
         allowed=lambda x, y: (y.dtype.kind not in "iu") | (y != 0),
     )
@@ -186,7 +186,7 @@ register(
         _pow,
         "pow",
         vjp=vjp_of(_pow_vjp),
-        traits=("can_fault",),
+        fault=NegativeExponentError,
         identity=_one,
         domains=(between(0.5, 3), between(0, 3)),
         allowed=lambda x, y: (y.dtype.kind not in "iu") | (y >= 0),

@@ -134,7 +134,7 @@ register(
         infer=_check_infer,
         eval=_check_eval,
         scalar=_check_scalar,
-        traits=frozenset({"can_fault"}),
+        fault=OutOfRangeError,
         n_operands=1,
         samples=over_types(
             "integer",

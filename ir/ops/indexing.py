@@ -112,7 +112,7 @@ register(
         eval=_take_eval,
         vjp=linear_vjp(_take_vjp),
         index_map=_slice_accesses,
-        traits=frozenset({"can_fault"}),
+        fault=OutOfRangeError,
         n_operands=2,
         samples=over_types("any", lambda dtype: _samples(dtype, _SLICE_PLACES, updates=False)),
     )
@@ -169,7 +169,7 @@ def _scatter(
         eval=evaluate,
         vjp=linear_vjp(rule),
         index_map=index_map,
-        traits=frozenset({"can_fault"}),
+        fault=OutOfRangeError,
         n_operands=3,
         samples=samples,
     )
@@ -242,7 +242,7 @@ register(
         eval=_gather_eval,
         vjp=linear_vjp(_gather_vjp),
         index_map=_element_accesses,
-        traits=frozenset({"can_fault"}),
+        fault=OutOfRangeError,
         n_operands=2,
         samples=over_types("any", lambda dtype: _samples(dtype, _ELEMENT_PLACES, updates=False)),
     )

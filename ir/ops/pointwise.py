@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.ir.attributes import Attributes
+from graphc.ir.errors import FaultError
 from graphc.ir.opdef import Infer, OpDef, Vjp
 from graphc.ir.ops.checks import require_dtype, require_same
 from graphc.ir.ops.rounding import elementwise
@@ -35,6 +36,7 @@ def pointwise(
     vjp: Vjp | None = None,
     result: DType | None = None,
     traits: Sequence[str] = (),
+    fault: type[FaultError] | None = None,
     identity: Callable[[DType], float | int | bool] | None = None,
     domains: Sequence[Draw] = (),
     allowed: Callable[..., Any] = every,
@@ -51,6 +53,7 @@ def pointwise(
         vjp=vjp,
         scalar=(lambda s, op, *xs: s.call(primitive, *xs)) if primitive else scalar,  # type: ignore[arg-type]
         traits=frozenset(traits),
+        fault=fault,
         identity=identity,
         n_operands=n_operands,
         samples=pointwise_samples(family, domains or [NUMBERS] * n_operands, allowed),
