@@ -23,9 +23,8 @@ def table() -> str:
     for record in sorted(registered().values(), key=lambda r: (KINDS.index(r.kind), r.name)):
         operands = "any" if record.n_operands is None else str(record.n_operands)
         attributes = ", ".join(f"`{key}`: {_attribute(spec)}" for key, spec in record.attrs.items()) or "-"
-        rows.append(
-            f"| `{record.name}` | {record.kind} | {operands} | {attributes} | {record.doc.replace('|', _BAR)} |"
-        )
+        meaning = record.doc.replace("|", "\\|")
+        rows.append(f"| `{record.name}` | {record.kind} | {operands} | {attributes} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
