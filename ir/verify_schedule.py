@@ -195,14 +195,13 @@ def _check_faults(schedule: Schedule) -> None:
             continue
         states = [b.name for b in node.writes if b.space == "state"]
         faults = can_fault(node.op)
-        if faults and (states or overwritten):
-            raise _fail(
-                9, f"a kernel that can fault runs when {(states or [overwritten])[0]} may be overwritten", node.op
-            )
+        touched = states[0] if states else overwritten
+        if faults and touched is not None:
+            raise _fail(9, f"a kernel that can fault runs when {touched} may be overwritten", node.op)
         if faulted and states:
             raise _fail(9, f"{states[0]} is overwritten while a kernel that can fault may still run", node.op)
         faulted = faulted or faults
-        overwritten = overwritten or (states[0] if states else None)
+        overwritten = touched
 
 
 def _named(graph: Graph, op: Op) -> str:

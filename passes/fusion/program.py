@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Graph, Op, Value
 from graphc.ir.kernel_facts import can_fault
+from graphc.ir.op_cost import work_per_element
 from graphc.ir.opdef import lookup
-from graphc.passes.op_cost import work_per_element
 
 CHEAP = 4  # weight per element up to which pointwise ops on values in memory are computed again
 _MAX_PATHS = 16  # ways to memory through one inlined node
