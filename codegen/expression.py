@@ -19,7 +19,7 @@ from graphc.ir.opdef import Access, lookup
 from graphc.ir.types import DType, bool_, i64
 
 At = tuple[Index, ...]
-Element = Callable[[At], Expression]
+Element = Callable[[At], "Expression | None"]
 
 # How a buffer of a dtype is read and written; plain indexing for the rest.
 _LOAD = {bool_: "load_bool", **{d: f"load_{d}" for d in HALVES}}
@@ -45,7 +45,8 @@ class Elements:
     # --- what emitters call
 
     def bind(self, value: Value, element: Element, depth: int) -> None:
-        """From now on, `element(index)` gives the elements of `value`. They need the block at `depth` to be open."""
+        """From now on, `element(index)` gives the elements of `value`, except those for which it returns None. They
+        need the block at `depth` to be open."""
         self._bound[value] = element
         self._bound_depth = max(self._bound_depth, depth)
 
@@ -64,11 +65,16 @@ class Elements:
         """Read the element at a linear index of a pointer parameter."""
         return self.load_from(f"p{slot}", dtype, place, f"x{slot}")
 
-    def load_from(self, pointer: str, dtype: DType, place: Index, hint: str) -> Expression:
-        """Read an element through a pointer variable."""
+    def load_from(self, pointer: str, dtype: DType, place: Index, hint: str, depth: int = 0) -> Expression:
+        """Read an element through a pointer variable, no further out than the block at `depth`."""
         self._note(place)
         text = f"{_LOAD[dtype]}({pointer}, {place.text})" if dtype in _LOAD else f"{pointer}[{place.text}]"
-        return self.scalars.assign(Expression(text, dtype, place.depth), dtype, hint)
+        return self.scalars.assign(Expression(text, dtype, max(place.depth, depth)), dtype, hint)
+
+    def load_result(self, value: Value, index: Sequence[Index], depth: int) -> Expression:
+        """Read back an element of a result that is already stored, no further out than the block at `depth`."""
+        slot = self._result_slots[self.region.results.index(value)]
+        return self.load_from(f"p{slot}", value.type.dtype, ravel(index, value.type.shape), f"x{slot}", depth)
 
     def store(self, result: int, index: Sequence[Index | int], element: Expression) -> None:
         """Write an element of the region's result of that number."""
@@ -81,8 +87,10 @@ class Elements:
         self._note(place)
         if element.index is not None:
             self.used.append(element.index)
-        store = f"{_STORE[dtype]}({pointer}, {place.text}, {element.text})"
-        self.source.line(store if dtype in _STORE else f"{pointer}[{place.text}] = {element.text}")
+        if dtype in _STORE:
+            self.source.line(f"{_STORE[dtype]}({pointer}, {place.text}, {element.text})")
+        else:
+            self.source.line(f"{pointer}[{place.text}] = {element.text}")
 
     def apply(
         self, function: Callable[..., Term], operands: Sequence[Expression], dtype: DType, hint: str
@@ -135,7 +143,9 @@ class Elements:
 
     def _computed(self, value: Value, at: At) -> Expression:
         if value in self._bound:
-            return self._bound[value](at)
+            found = self._bound[value](at)
+            if found is not None:
+                return found
         if value.op is None:
             return self.load(self._argument_slots[value], value.type.dtype, ravel(at, value.type.shape))
         kind = lookup(value.op.name).kind

@@ -62,10 +62,10 @@ class _CapturingLibrary(codegen.CodeLibrary):
     def finalize(self) -> None:
         pass
 
-    def get_function(self, name: str) -> Any:
+    def _unavailable(self, *args: Any) -> Any:
         raise NotImplementedError
 
-    get_llvm_str = get_asm_str = get_defined_functions = get_pointer_to_function = get_function
+    get_function = get_llvm_str = get_asm_str = get_defined_functions = get_pointer_to_function = _unavailable
 
 
 class _LoweringPipeline(compiler.CompilerBase):
@@ -77,20 +77,15 @@ class _LoweringPipeline(compiler.CompilerBase):
         return [manager]
 
 
-def define(source: str, name: str) -> Callable[..., Any]:
-    """Run kernel source among the names of the language; returns its `kernel`. Tracebacks and debuggers find the text."""
+def python_kernel(source: str, name: str) -> Callable[..., None]:
+    """The kernel as plain Python over NumPy arrays: one-dimensional ones for the pointers, typed as
+    `graphc.codegen.plain` says. Uncompiled, so it can be stepped through: tracebacks and debuggers find its text."""
     filename = f"<{name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     scope = {**LANGUAGE, "__name__": f"graphc.kernels.{name}"}
     exec(compile(source, filename, "exec"), scope)
-    kernel: Callable[..., Any] = scope["kernel"]
+    kernel: Callable[..., None] = scope["kernel"]
     return kernel
-
-
-def python_kernel(source: str, name: str) -> Callable[..., None]:
-    """The kernel as plain Python over NumPy arrays: one-dimensional ones for the pointers, typed as
-    `graphc.codegen.plain` says. Uncompiled, so it can be stepped through."""
-    return define(source, name)
 
 
 def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attributes: str = "") -> str:
@@ -99,7 +94,7 @@ def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attri
     `attributes` are function attributes in LLVM's syntax. No two pointers overlap, and 0 <= lo, hi <= units. Raises
     numba.core.errors.TypingError where the source breaks the typing rules of the kernel language.
     """
-    function = define(source, symbol)
+    function = python_kernel(source, symbol)
     pointers = tuple(types.CPointer(STORAGE_TYPES[p]) for p in params)
     module, name = _lower(function, (*pointers, *_TRAILING), symbol)
     body = f"{symbol}.body"
@@ -115,7 +110,7 @@ def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attri
 
 def _lower(function: Callable[..., Any], arguments: tuple[types.Type, ...], name: str) -> tuple[ir.Module, str]:
     """Numba's module for the function, and the name it gave it."""
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = flags.noalias = True
     flags.nrt = False
     flags.error_model = "numpy"

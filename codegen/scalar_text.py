@@ -7,7 +7,7 @@ its own for every part used more than once. Integer arithmetic on loop indices s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class ScalarText(ScalarBuilder[Term]):
         folded = _fold(primitive.name, [a.index for a in args])
         if isinstance(folded, bool):
             return Term(dtype, value=folded)
-        if folded is not None and -_INDEX_LIMIT < folded.low and folded.high < _INDEX_LIMIT:
+        if folded is not None and folded.low > -_INDEX_LIMIT and folded.high < _INDEX_LIMIT:
             return Term(dtype, leaf=Expression.of_index(folded))
         return Term(dtype, primitive=primitive, args=args)
 
@@ -98,17 +98,21 @@ class ScalarText(ScalarBuilder[Term]):
     # --- writing text
 
     def write(self, term: Term, dtype: DType, hint: str, comment: str = "") -> Expression:
-        """Write a statement that computes `term`, rounded to `dtype` if that is a half precision. Constants and plain
-        operands need no statement."""
+        """A statement that computes `term`, rounded to `dtype` if that is a half precision; its variable. Constants and
+        plain operands need no statement."""
+        expression = self.expression(term, dtype, hint)
+        named = term.primitive is None and "(" not in expression.text
+        return expression if named else self.assign(expression, dtype, hint, comment)
+
+    def expression(self, term: Term, dtype: DType, hint: str) -> Expression:
+        """`term` as an expression, rounded to `dtype` if that is a half precision; statements are written only for the
+        parts that need a name."""
         uses: dict[int, int] = {}
         _count_uses(term, uses)
-        written: dict[int, Expression] = {}
-        expression = self._text(term, uses, written, hint)
+        expression = self._text(term, uses, {}, hint)
         if dtype in HALVES:
             expression = self._rounded(term, expression, dtype)
-        if term.primitive is None and expression.atomic:
-            return Expression(expression.text, dtype, expression.depth, expression.index)
-        return self.assign(expression, dtype, hint, comment)
+        return replace(expression, dtype=dtype)
 
     def assign(self, expression: Expression, dtype: DType, hint: str, comment: str = "") -> Expression:
         """Give an expression a name."""

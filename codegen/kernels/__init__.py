@@ -7,12 +7,16 @@ from collections.abc import Callable
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels.contraction import emit_contraction
 from graphc.codegen.kernels.loop import emit_loop
+from graphc.codegen.kernels.reduction import emit_reduction
+from graphc.codegen.kernels.scatter import emit_scatter
 from graphc.ir.graph import Op
 from graphc.ir.target import Target
 
 _EMITTERS: dict[str, Callable[[Op, tuple[int, ...], Target], Kernel]] = {
     "contraction": emit_contraction,
     "loop": emit_loop,
+    "reduction": emit_reduction,
+    "scatter": emit_scatter,
 }
 
 

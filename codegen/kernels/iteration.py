@@ -36,7 +36,7 @@ def probe_variables(source: Source, shape: Sequence[int]) -> tuple[Index, ...]:
 
 def join_axes(shape: Sequence[int], used: Collection[Index], apart: Collection[int] = ()) -> list[Axis]:
     """Join neighbouring dimensions, named d0, d1, ... in `used`, wherever every index treats them as one. Dimensions
-    of size 1 are left out; the dimensions in `apart` never join others."""
+    of size 1 are left out; those in `apart` do not join those that are not."""
     parts = [part for index in used for part in index.linear_parts()]
     axes: list[Axis] = []
     for dim, size in enumerate(shape):
@@ -100,26 +100,28 @@ class Grid:
     @contextmanager
     def row_loop(self, source: Source, block: Index, name: str) -> Iterator[Index]:
         """Loop over the rows of a unit."""
-        with _tile_loop(source, name, block, self.tile_rows, self.rows) as row:
+        with tile_loop(source, name, block, self.tile_rows, self.rows) as row:
             yield row
 
     @contextmanager
     def column_loop(self, source: Source, block: Index, name: str) -> Iterator[Index]:
         """Loop over the columns of a unit."""
-        with _tile_loop(source, name, block, self.tile_columns, self.columns) as column:
+        with tile_loop(source, name, block, self.tile_columns, self.columns) as column:
             yield column
 
 
 @contextmanager
-def _tile_loop(source: Source, name: str, block: Index, tile: int, size: int) -> Iterator[Index]:
-    if tile == 1:
-        yield block  # the block is the row: no loop
-        return
+def tile_loop(source: Source, name: str, block: Index, tile: int, size: int) -> Iterator[Index]:
+    """Loop over tile number `block` of an axis; yields the variable."""
     start = block * tile
+    fits = start.high + tile <= size
+    if tile == 1 and fits:
+        yield block  # the block is the place: no loop
+        return
     stop = f"{(start + tile).text}"
-    if size % tile:
+    if not fits:
         stop = f"{size}" if start.known is not None else f"minimum({stop}, {size})"
-    with source.block(f"for {name} in range({start.text + ', ' if start.known != 0 else ''}{stop}):") as depth:
+    with source.block(f"for {name} in range({'' if start.known == 0 else start.text + ', '}{stop}):") as depth:
         yield Index.variable(name, 0, size - 1, depth)
 
 
@@ -137,7 +139,7 @@ def split_rows(source: Source, axes: Sequence[Axis], row: Index) -> list[Index]:
 
 def flat_grid(columns: int, element_bytes: int) -> Grid:
     """One loop cut into units."""
-    return Grid(1, columns, 1, _best_tile(columns, elements_per_unit(element_bytes)))
+    return Grid(1, columns, 1, best_tile(columns, elements_per_unit(element_bytes)))
 
 
 def nested_grid(rows: int, columns: int, element_bytes: int, transposed: bool = False) -> Grid:
@@ -146,8 +148,8 @@ def nested_grid(rows: int, columns: int, element_bytes: int, transposed: bool = 
         return Grid(rows, columns, min(rows, TRANSPOSED_TILE[0]), min(columns, TRANSPOSED_TILE[1]))
     elements = elements_per_unit(element_bytes)
     if columns > elements:
-        return Grid(rows, columns, 1, _best_tile(columns, elements))
-    return Grid(rows, columns, _best_tile(rows, max(1, elements // max(columns, 1))), max(columns, 1))
+        return Grid(rows, columns, 1, best_tile(columns, elements))
+    return Grid(rows, columns, best_tile(rows, max(1, elements // max(columns, 1))), max(columns, 1))
 
 
 def elements_per_unit(element_bytes: int) -> int:
@@ -155,8 +157,8 @@ def elements_per_unit(element_bytes: int) -> int:
     return 1 << int(math.log2(max(256, UNIT_BYTES // max(1, element_bytes))))
 
 
-def _best_tile(size: int, wanted: int) -> int:
-    """About `wanted`, preferably a divisor of `size`, so that there is no smaller unit at the edge."""
+def best_tile(size: int, wanted: int) -> int:
+    """A tile size: about `wanted`, preferably a divisor of `size`, so that there is no smaller unit at the edge."""
     if size <= wanted:
         return max(size, 1)
     step = 64 if wanted >= 128 else 1
