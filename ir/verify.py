@@ -35,12 +35,13 @@ The stage `fused`:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from graphc.ir.attributes import DenseArray, is_attribute
 from graphc.ir.errors import GraphcError, VerifyError
 from graphc.ir.graph import STAGES, Block, Graph, Op, Value
-from graphc.ir.opdef import OpDef, registered
+from graphc.ir.opdef import OpDef, lookup
 from graphc.ir.text.names import name_list, value_names
 from graphc.ir.text.printer import print_op
 from graphc.ir.verify_kernel import Problem, kernel_problems
@@ -51,7 +52,9 @@ def verify(graph: Graph) -> None:
     op, its location and the values."""
     for problem in _problems(graph):
         names = value_names(graph)
-        message = problem.message.format(*(name_list([v], names) for v in problem.values))
+        message = problem.message
+        if problem.values:
+            message = message.format(*(name_list([v], names) for v in problem.values))
         shown = print_op(problem.op, names, locations=False) if problem.op else f"graph {graph.name}"
         location = problem.op.location if problem.op else None
         raise VerifyError(f"{message} (rule {problem.rule} of stage {graph.stage})\n    {shown}", location)
@@ -61,9 +64,9 @@ def _problems(graph: Graph) -> Iterator[Problem]:
     """What is wrong, in order; each check relies on those before it."""
     if graph.stage not in STAGES:
         yield Problem(1, f"unknown stage {graph.stage!r}; stages are {', '.join(STAGES)}")
-    named = [v.name for v in graph.args if v.name is not None]
-    if repeated := [name for name in named if named.count(name) > 1]:
-        yield Problem(1, f"two arguments are named {repeated[0]!r}")
+    counts = Counter(v.name for v in graph.args if v.name is not None)
+    for name in (name for name, count in counts.items() if count > 1):
+        yield Problem(1, f"two arguments are named {name!r}")
     yield from _definitions(graph, None, set())
     yield from _block(graph, graph)
     yield from _updates(graph)
@@ -106,8 +109,9 @@ def _block(block: Block, graph: Graph) -> Iterator[Problem]:
 
 
 def _op(op: Op, graph: Graph) -> Iterator[Problem]:
-    record = registered().get(op.name)
-    if record is None:
+    try:
+        record = lookup(op.name)
+    except KeyError:
         yield Problem(6, f"{op.name} is not a registered op", op)
         return
     if record.n_operands is not None and len(op.operands) != record.n_operands:
@@ -124,7 +128,7 @@ def _attributes(op: Op, record: OpDef) -> Iterator[Problem]:
     try:
         record.complete(op.attributes)
     except GraphcError as error:
-        yield Problem(7, _literal(error.message), op)
+        yield Problem(7, error.message, op)
     for key, value in op.attributes.items():
         if not is_attribute(value):
             yield Problem(7, f"attribute {key!r} of {op.name} holds a value that no attribute may", op)
@@ -146,7 +150,7 @@ def _result_types(op: Op, record: OpDef) -> Iterator[Problem]:
         try:
             inferred = list(record.infer(op.operand_types, op.attributes))
         except GraphcError as error:
-            yield Problem(9, _literal(error.message), op)
+            yield Problem(9, error.message, op)
             return
     if len(inferred) != len(op.results):
         yield Problem(9, f"{op.name} gives {len(inferred)} results, this one has {len(op.results)}", op)
@@ -190,7 +194,3 @@ def _top_level(op: Op) -> Iterator[Problem]:
             yield Problem(14, "a splat constant belongs inside a kernel", op)
     elif op.name != "reshape":
         yield Problem(14, f"{op.name} stands outside a kernel", op)
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")

@@ -20,7 +20,7 @@ ALLOWED_KINDS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A broken rule. `message` has one `{}` per value of `values`, which stands for its printed name."""
+    """A broken rule. `message` has a `{}` for the printed name of each of `values`; without values it stands as is."""
 
     rule: int
     message: str

@@ -282,3 +282,11 @@ def test_result_types_of_a_where_are_checked_by_its_own_rule() -> None:
     c, x, y = Value(TensorType(bool_, (3,))), Value(VECTOR), Value(TensorType(f64, (3,)))
     with pytest.raises(VerifyError, match="where"):
         verify(graph_of(Op("where", [c, x, y], [VECTOR]), args=(c, x, y)))
+
+
+def test_braces_in_names_do_no_harm() -> None:
+    x = Value(VECTOR, name="{x}")
+    with pytest.raises(VerifyError, match=r'"\{x\}"'):
+        verify(Graph("g", [x], updates={x: x}))
+    with pytest.raises(VerifyError, match=r"\{0\} is not a registered op"):
+        verify(graph_of(Op("{0}", [], [])))
