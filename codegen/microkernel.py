@@ -39,27 +39,33 @@ def micro_kernel_function(
     b_step: int,
     tile_row: int,
 ) -> ir.Function:
-    """`void f(a, b, tile, i64 depth, i1 accumulate)`, made once per module and variant.
+    """`void f(a, b, tile, i64 tiles, i64 depth, i1 accumulate)`, made once per module and variant.
 
     tile[r * tile_row + c] = sum over s < depth of a[r * a_row + s * a_step] * b[s * b_step + c], added to what the tile
-    held where `accumulate` is set. Steps are summed in order, each with one rounding where the target has fused
-    multiply-add. `depth` >= 1; no alignment beyond the element's is assumed.
+    held where `accumulate` is set: for r < rows and c < vectors * lanes, and so on for `tiles` tiles, one below the
+    other. Steps are summed in order, each with one rounding where the target has fused multiply-add. `tiles` >= 0,
+    `depth` >= 1; no alignment beyond the element's is assumed.
     """
     pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
     name = f"micro_kernel_{element}_{rows}x{vectors * lanes}_{a_row}_{a_step}_{b_step}_{tile_row}"
-    function, made = _internal(module, name, [pointer, pointer, pointer, lv.I64, lv.I1])
+    function, made = _internal(module, name, [pointer, pointer, pointer, lv.I64, lv.I64, lv.I1])
     if made:
         return function
-    a, b, tile, depth, accumulate = function.args
+    a, b, tile, tiles, depth, accumulate = function.args
     for argument in (a, b, tile):
         argument.add_attribute("noalias")
-    entry, loop, done, store, update, leave = (
-        function.append_basic_block(block) for block in ("entry", "loop", "done", "store", "update", "leave")
+    entry, head, loop, done, store, update, below, leave = (
+        function.append_basic_block(block)
+        for block in ("entry", "tile", "loop", "done", "store", "update", "below", "leave")
     )
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
     zero = lv.constant(vector, 0)
 
     build = ir.IRBuilder(entry)
+    build.cbranch(build.icmp_signed(">", tiles, lv.I64(0)), head, leave)
+
+    build.position_at_end(head)
+    number, a_tile, tile_here = build.phi(lv.I64, "number"), build.phi(pointer, "a.tile"), build.phi(pointer, "tile")
     build.branch(loop)
 
     build.position_at_end(loop)
@@ -69,18 +75,15 @@ def micro_kernel_function(
     b_row = [_load(build, b_here, v * lanes, vector) for v in range(vectors)]
     totals = {}
     for r in range(rows):
-        splat = _splat(build, build.load(build.gep(a_here, [lv.I64(r * a_row)], source_etype=element)), vector)
+        splat = _splat(build, build.load(_at(build, a_here, r * a_row, element)), vector)
         for v in range(vectors):
             totals[r, v] = _multiply_add(build, splat, b_row[v], sums[r, v])
     step_next = build.add(step, lv.I64(1))
-    a_next = build.gep(a_here, [lv.I64(a_step)], source_etype=element)
-    b_next = build.gep(b_here, [lv.I64(b_step)], source_etype=element)
-    for phi, first, following in ((step, lv.I64(0), step_next), (a_here, a, a_next), (b_here, b, b_next)):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(following, loop)
+    _carry(step, (head, lv.I64(0)), (loop, step_next))
+    _carry(a_here, (head, a_tile), (loop, _at(build, a_here, a_step, element)))
+    _carry(b_here, (head, b), (loop, _at(build, b_here, b_step, element)))
     for cell in cells:
-        sums[cell].add_incoming(zero, entry)
-        sums[cell].add_incoming(totals[cell], loop)
+        _carry(sums[cell], (head, zero), (loop, totals[cell]))
     build.cbranch(build.icmp_signed("<", step_next, depth), loop, done)
 
     build.position_at_end(done)
@@ -90,9 +93,16 @@ def micro_kernel_function(
         build.position_at_end(block)
         for r, v in cells:
             at = r * tile_row + v * lanes
-            total = _add(build, _load(build, tile, at, vector), totals[r, v]) if adds else totals[r, v]
-            _store(build, total, tile, at, vector)
-        build.branch(leave)
+            total = _add(build, _load(build, tile_here, at, vector), totals[r, v]) if adds else totals[r, v]
+            _store(build, total, tile_here, at, vector)
+        build.branch(below)
+
+    build.position_at_end(below)
+    number_next = build.add(number, lv.I64(1))
+    _carry(number, (entry, lv.I64(0)), (below, number_next))
+    _carry(a_tile, (entry, a), (below, _at(build, a_tile, rows * a_row, element)))
+    _carry(tile_here, (entry, tile), (below, _at(build, tile_here, rows * tile_row, element)))
+    build.cbranch(build.icmp_signed("<", number_next, tiles), head, leave)
 
     build.position_at_end(leave)
     build.ret_void()
@@ -102,22 +112,31 @@ def micro_kernel_function(
 def transpose_function(
     module: ir.Module, element: ir.Type, lanes: int, count: int, source_row: int, target_row: int
 ) -> ir.Function:
-    """`void f(source, target)`, made once per module and variant: target[j * target_row + i] =
-    source[i * source_row + j] for i < count and j < lanes, and 0 for count <= i < lanes. `lanes` is a power of two.
+    """`void f(source, target, i64 length)`, made once per module and variant.
 
-    log2(lanes) rounds; round s swaps, between rows i and i + 2**s, the off-diagonal halves of blocks of 2**(s+1).
+    target[j * target_row + i] = source[i * source_row + j] for i < count, and 0 for count <= i < lanes; for all j below
+    `length` rounded up to a multiple of `lanes`, which is a power of two.
+
+    A block of lanes x lanes takes log2(lanes) rounds; round s swaps, between rows i and i + 2**s, the off-diagonal
+    halves of blocks of 2**(s+1).
     """
     pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
     name = f"transpose_{element}_{count}x{lanes}_{source_row}_{target_row}"
-    function, made = _internal(module, name, [pointer, pointer])
+    function, made = _internal(module, name, [pointer, pointer, lv.I64])
     if made:
         return function
-    source, target = function.args
+    source, target, length = function.args
     source.add_attribute("noalias")
     target.add_attribute("noalias")
-    build = ir.IRBuilder(function.append_basic_block("entry"))
+    entry, loop, leave = (function.append_basic_block(block) for block in ("entry", "loop", "leave"))
+    build = ir.IRBuilder(entry)
+    build.cbranch(build.icmp_signed(">", length, lv.I64(0)), loop, leave)
+
+    build.position_at_end(loop)
+    column = build.phi(lv.I64, "column")
+    source_here, target_here = build.phi(pointer, "source"), build.phi(pointer, "target")
     zero = lv.constant(vector, 0)
-    rows = [_load(build, source, i * source_row, vector) if i < count else zero for i in range(lanes)]
+    rows = [_load(build, source_here, i * source_row, vector) if i < count else zero for i in range(lanes)]
     span = 1
     while span < lanes:
         low = [lane if not lane & span else lane - span + lanes for lane in range(lanes)]
@@ -129,7 +148,14 @@ def transpose_function(
                 rows[i + span] = _shuffle(build, first, second, high)
         span *= 2
     for j in range(lanes):
-        _store(build, rows[j], target, j * target_row, vector)
+        _store(build, rows[j], target_here, j * target_row, vector)
+    column_next = build.add(column, lv.I64(lanes))
+    _carry(column, (entry, lv.I64(0)), (loop, column_next))
+    _carry(source_here, (entry, source), (loop, _at(build, source_here, lanes, element)))
+    _carry(target_here, (entry, target), (loop, _at(build, target_here, lanes * target_row, element)))
+    build.cbranch(build.icmp_signed("<", column_next, length), loop, leave)
+
+    build.position_at_end(leave)
     build.ret_void()
     return function
 
@@ -146,14 +172,23 @@ def _internal(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> tup
     return function, False
 
 
-def _load(build: ir.IRBuilder, pointer: lv.Value, at: int, vector: ir.VectorType) -> lv.Value:
-    address = build.gep(pointer, [lv.I64(at)], source_etype=vector.element)
-    return build.load(build.bitcast(address, vector.as_pointer()), align=_width(vector.element))
+def _carry(phi: lv.Value, *incoming: tuple[ir.Block, lv.Value]) -> None:
+    for block, value in incoming:
+        phi.add_incoming(value, block)
 
 
-def _store(build: ir.IRBuilder, value: lv.Value, pointer: lv.Value, at: int, vector: ir.VectorType) -> None:
-    address = build.gep(pointer, [lv.I64(at)], source_etype=vector.element)
-    build.store(value, build.bitcast(address, vector.as_pointer()), align=_width(vector.element))
+def _at(build: ir.IRBuilder, pointer: lv.Value, offset: int, element: ir.Type) -> lv.Value:
+    return build.gep(pointer, [lv.I64(offset)], source_etype=element)
+
+
+def _load(build: ir.IRBuilder, pointer: lv.Value, offset: int, vector: ir.VectorType) -> lv.Value:
+    address = build.bitcast(_at(build, pointer, offset, vector.element), vector.as_pointer())
+    return build.load(address, align=_width(vector.element))
+
+
+def _store(build: ir.IRBuilder, value: lv.Value, pointer: lv.Value, offset: int, vector: ir.VectorType) -> None:
+    address = build.bitcast(_at(build, pointer, offset, vector.element), vector.as_pointer())
+    build.store(value, address, align=_width(vector.element))
 
 
 def _width(element: ir.Type) -> int:
@@ -193,28 +228,32 @@ def micro_kernel(
     b_step: int,
     tile: Array,
     tile_row: int,
+    tiles: int,
     depth: int,
     accumulate: bool,
 ) -> None:
     """What `micro_kernel_function` says; the tile's shape and the strides are literals in kernel source."""
     columns = vectors * lanes
-    with np.errstate(all="ignore"):
-        total = np.zeros((rows, columns), tile.dtype)
-        for step in range(depth):
-            left = a[step * a_step + np.arange(rows) * a_row][:, None]
-            right = b[step * b_step : step * b_step + columns]
-            total = fma(left, right, total) if total.dtype.kind == "f" else left * right + total
-        at = np.arange(rows)[:, None] * tile_row + np.arange(columns)
-        tile[at] = tile[at] + total if accumulate else total
+    for first in range(0, tiles * rows, rows):
+        at = np.arange(first, first + rows)[:, None]
+        with np.errstate(all="ignore"):
+            total = np.zeros((rows, columns), tile.dtype)
+            for step in range(depth):
+                left = a[at * a_row + step * a_step]
+                right = b[step * b_step + np.arange(columns)]
+                total = fma(left, right, total) if total.dtype.kind == "f" else left * right + total
+            places = at * tile_row + np.arange(columns)
+            tile[places] = tile[places] + total if accumulate else total
 
 
-def transpose_tile(lanes: int, count: int, source: Array, source_row: int, target: Array, target_row: int) -> None:
-    """What `transpose_function` says; all but the pointers are literals in kernel source."""
-    block = np.zeros((lanes, lanes), source.dtype)
-    for i in range(count):
-        block[i] = source[i * source_row : i * source_row + lanes]
-    for j in range(lanes):
-        target[j * target_row : j * target_row + lanes] = block[:, j]
+def transpose_tile(
+    lanes: int, count: int, source: Array, source_row: int, target: Array, target_row: int, length: int
+) -> None:
+    """What `transpose_function` says; all but the pointers and the length are literals in kernel source."""
+    for first in range(0, length, lanes):
+        columns = np.arange(first, first + lanes)[:, None]
+        target[columns * target_row + np.arange(lanes)] = 0
+        target[columns * target_row + np.arange(count)] = source[np.arange(count) * source_row + columns]
 
 
 MICRO_KERNELS: dict[str, Any] = {"micro_kernel": micro_kernel, "transpose_tile": transpose_tile}
@@ -252,5 +291,5 @@ def _teach(
     lower_builtin(function, types.VarArg(types.Any))(generate)
 
 
-_teach(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.boolean})
-_teach(transpose_tile, transpose_function, (2, 4), {})
+_teach(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.int64, 12: types.boolean})
+_teach(transpose_tile, transpose_function, (2, 4), {6: types.int64})

@@ -127,21 +127,20 @@ class _Emitter:
     ) -> None:
         """One panel of the right operand against every register tile of rows."""
 
-        def tile(number: Index, height: int) -> None:
-            left = self._left.tile(batch, rows, number, k)
+        def tiles(first: Index, height: int, count: Index) -> None:
+            left = self._left.tile(batch, rows, first, k)
             right = self._right.tile(batch, columns, panel, k)
-            target = self._target(batch, rows, columns, number, panel)
+            target = self._target(batch, rows, columns, first, panel)
             self._source.line(
                 f"micro_kernel({height}, {vectors}, {self._tiling.lanes}, {left}, {self._left.row}, {self._left.step}, "
-                f"{right}, {self._right.step}, {target}, {self._row}, {k.size.text}, {accumulate})"
+                f"{right}, {self._right.step}, {target}, {self._row}, {count.text}, {k.size.text}, {accumulate})"
             )
 
         if rows.tiles.high > 0:
-            with loop(self._source, "t", rows.tiles) as t:
-                tile(t, self._tiling.rows)
+            tiles(Index.of(0), self._tiling.rows, rows.tiles)
         if rows.has_edge is not False:
             with when(self._source, rows.has_edge):
-                tile(rows.tiles, self._tiling.edge_rows)
+                tiles(rows.tiles, self._tiling.edge_rows, Index.of(1))
 
     def _target(self, batch: Index, rows: Span, columns: Span, number: Index, panel: Index) -> str:
         """The pointer to a register tile's place in the scratch tile or in the result."""

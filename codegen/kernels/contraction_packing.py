@@ -168,13 +168,12 @@ class PackedPanels:
             with loop(source, "j", columns) as j, loop(source, "s", k.size) as s:
                 element = self._reader.element(batch, own.at(first + j), k.at(s))
                 source.line(f"{self._rows}[{(j * self._room + s).text}] = {element.text}")
-        with loop(source, "t", (k.size + lanes - 1) // lanes) as t:
-            if self._straight is None:
-                origin, stride = pointer(self._rows, t * lanes), self._room
-            else:
-                origin, stride = self._reader.place(batch, own.at(first), k.at(t * lanes)), self._straight
-            target = pointer(self._buffer, base + t * (lanes * self.step))
-            source.line(f"transpose_tile({lanes}, {columns}, {origin}, {stride}, {target}, {self.step})")
+        if self._straight is None:
+            origin, stride = self._rows, self._room
+        else:
+            origin, stride = self._reader.place(batch, own.at(first), k.first), self._straight
+        target = pointer(self._buffer, base)
+        source.line(f"transpose_tile({lanes}, {columns}, {origin}, {stride}, {target}, {self.step}, {k.size.text})")
 
 
 def left_operand(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from graphc.ir.target import Target
 
 _MOST_ROWS = 14
+_MOST_VECTORS = 4  # of a tile that does not hold all rows: each pass over a panel should feed several
 _MOST_ACCUMULATORS = 28
 _MOST_LANES = 16  # of narrow integers, whose products have no wide vector form
 _ROWS_OF_BLOCK = 256
@@ -86,7 +87,9 @@ def _register_tile(target: Target, m: int, n_vectors: int) -> tuple[int, int]:
         (rows, vectors)
         for vectors in range(1, min(n_vectors, 8) + 1)
         for rows in range(1, min(m, _MOST_ROWS) + 1)
-        if rows * vectors <= _MOST_ACCUMULATORS and rows * vectors + vectors + 1 <= target.vector_registers
+        if (vectors <= _MOST_VECTORS or rows == m)
+        and rows * vectors <= _MOST_ACCUMULATORS
+        and rows * vectors + vectors + 1 <= target.vector_registers
     ]
     return min(candidates, key=lambda c: (_cost(m, n_vectors, *c), -c[0] * c[1]))
 
@@ -102,7 +105,7 @@ def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
             if r and v and down and across:
                 cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5)
                 variants += 1
-    return cycles * (1 + 0.01 * variants)
+    return cycles * (1 + 0.03 * variants)
 
 
 def _even_share(extent: int, most: int, multiple: int) -> int:
