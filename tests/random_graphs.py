@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -472,8 +472,3 @@ def _fits_into(small: Shape, large: Shape) -> bool:
     if small == large or len(small) > len(large):
         return False
     return all(a in (1, b) for a, b in zip(reversed(small), reversed(large), strict=False))
-
-
-def seeded(seeds: Iterable[int], **options: Any) -> Iterable[Case]:
-    """One case for each seed."""
-    return (random_graph(random.Random(seed), **options) for seed in seeds)
