@@ -25,7 +25,8 @@ F64 = ir.DoubleType()
 
 # What generated code may call in the C library: `libm` below, and what LLVM makes of such calls.
 LIBM_SYMBOLS = frozenset(
-    {"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "pow", "fmod", "fmodf"} | {"exp2", "exp10", "ldexp"}
+    {"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "pow", "fmod", "fmodf"}
+    | {"exp2", "exp10", "ldexp", "sincos"}
 )
 
 # What a value of a dtype is in a register: bool is one bit, the half precisions are carried as f32.

@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from graphc.ir.ops.erf import erf
+from graphc.ir.ops.philox import philox as philox_words
 from graphc.ir.types import DTYPES, DType
 
 Array = Any  # a NumPy array or scalar
@@ -40,15 +41,17 @@ def _wide(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _exact_fma(x: float, y: float, z: float) -> float:
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
+    if not (math.isfinite(x) and math.isfinite(y)):
         return x * y + z
+    if not math.isfinite(z):
+        return z
     exact = Fraction(x) * Fraction(y) + Fraction(z)
     if exact == 0:
         return x * y + z
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def fma(x: Array, y: Array, z: Array) -> Array:
@@ -113,16 +116,9 @@ def select(condition: Array, if_true: Array, if_false: Array) -> Array:
 
 
 def philox(key: Array, counter: Array) -> Array:
-    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    k, c = np.asarray(key, np.int64).astype(np.uint64), np.asarray(counter, np.int64).astype(np.uint64)
-    k0, k1, c0, c1 = k & low, k >> half, c & low, c >> half
-    c2 = c3 = np.zeros_like(c0)
-    for _ in range(10):
-        product0, product1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1 = (product1 >> half) ^ c1 ^ k0, product1 & low
-        c2, c3 = (product0 >> half) ^ c3 ^ k1, product0 & low
-        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
-    return (c0 | c1 << half).astype(np.int64)[()]
+    """Of one key and any number of counters."""
+    low, high = philox_words(int(key), np.atleast_1d(np.asarray(counter, np.int64)))
+    return (low | high << np.uint64(32)).view(np.int64).reshape(np.shape(counter))[()]
 
 
 # --- conversions
@@ -222,7 +218,7 @@ _PRIMITIVES: dict[str, Callable[..., Any]] = {
     "log": _wide(np.log),
     "log1p": _wide(np.log1p),
     "tanh": _wide(np.tanh),
-    "erf": _wide(lambda x: erf(np.atleast_1d(x)).reshape(x.shape)),
+    "erf": _wide(erf),
     "sin": _wide(np.sin),
     "cos": _wide(np.cos),
     "bit_and": np.bitwise_and,

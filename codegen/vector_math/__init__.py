@@ -1,8 +1,8 @@
 """The mathematical functions of the kernel language, lane by lane.
 
 f32 has vector code of its own: straight-line, without branches or calls, so a loop over it vectorises. `MAX_ULP` bounds
-its error, and infinities, NaN, signed zeros and overflow are those of C99, annex F; subnormals are kept. f64 calls the C
-library's libm, once per element.
+its error; infinities, NaN, signed zeros and overflow are those of C99, annex F; subnormals are kept. f64 calls libm,
+once per element.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """erf for f32.
 
-A polynomial below 1, and above it 1 - exp(-G(|x|)) with a polynomial G = -log(1 - erf). The coefficients are minimax fits
-of our own, rounded one after the other to f32.
+A polynomial below 1, and above it 1 - exp(-G(|x|)) with a polynomial G = -log(1 - erf). The coefficients are minimax
+fits of our own, rounded one after the other to f32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """exp, expm1 and tanh for f32.
 
-x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, then exp(x) = 2^n exp(r) (Cody and Waite, "Software Manual for the
-Elementary Functions", 1980). The coefficients are minimax fits of our own, rounded one after the other to f32.
+x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, then exp(x) = 2^n exp(r) (Cody and Waite, "Software Manual for
+the Elementary Functions", 1980). The coefficients are minimax fits of our own, rounded one after the other to f32.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def expm1(m: Lanes, x: Value) -> Value:
 
 def tanh(m: Lanes, x: Value) -> Value:
     """1 - 2 / (exp(2 |x|) + 1), or near zero a polynomial."""
-    square = m.mul(x, x)
-    near_zero = m.fma(m.mul(x, square), m.polynomial(square, _TANH), x)
     magnitude = m.abs(x)
+    square = m.mul(x, x)
+    near_zero = m.fma(m.mul(magnitude, square), m.polynomial(square, _TANH), magnitude)
     clamped = m.at_most(magnitude, 10.0)  # tanh(10) is 1 in f32
     n, r = reduce(m, m.add(clamped, clamped))
     exponential = m.mul(exp_of_remainder(m, r), power_of_two(m, n))
     far = m.sub(1.0, m.div(2.0, m.add(exponential, 1.0)))
-    return m.select(m.compare("<", magnitude, 0.625), near_zero, m.copysign(far, x))
+    return m.copysign(m.select(m.compare("<", magnitude, 0.625), near_zero, far), x)

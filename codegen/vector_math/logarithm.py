@@ -1,7 +1,7 @@
 """log and log1p for f32.
 
-The argument is 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), and log(1 + f) a polynomial. The coefficients are a minimax
-fit of our own, rounded one after the other to f32.
+The argument is 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), and log(1 + f) a polynomial. The coefficients are a
+minimax fit of our own, rounded one after the other to f32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _SQRT_HALF_BITS = 0x3F3504F3
 
 # (log(1 + f) - f + f^2 / 2) / f^3: relative error of log(1 + f) below 2^-27.3
 _LOG = hexadecimal(
-    "0x1.555554p-2 -0x1.000226p-2 0x1.99a01ap-3 -0x1.547282p-3 0x1.22d956p-3 -0x1.0d82e4p-3 0x1.055e32p-3 -0x1.38c4d0p-4"
+    "0x1.555554p-2 -0x1.000226p-2 0x1.99a01ap-3 -0x1.547282p-3"
+    " 0x1.22d956p-3 -0x1.0d82e4p-3 0x1.055e32p-3 -0x1.38c4d0p-4"
 )
 
 

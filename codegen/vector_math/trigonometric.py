@@ -1,9 +1,9 @@
 """sin and cos for f32, accurate for every finite argument.
 
 |x| is a 24-bit integer times a power of two. Its product with the bits of 2/pi that matter, modulo 4, is exact integer
-arithmetic (Payne and Hanek, "Radian reduction for trigonometric functions", 1983): bits of 2/pi that contribute multiples
-of 4 are skipped by a shift, and those too small to matter are left out. So there is one path for all arguments, with no
-branch and no call. The coefficients of the polynomials are minimax fits of our own, rounded one after the other to f32.
+arithmetic (Payne and Hanek, "Radian reduction for trigonometric functions", 1983): bits of 2/pi that contribute
+multiples of 4 are skipped by a shift, and those too small to matter are left out. So there is one path for all
+arguments, with no branch and no call. The coefficients are minimax fits of our own, rounded one after the other to f32.
 """
 
 from __future__ import annotations
