@@ -40,7 +40,7 @@ class Executor:
         self.states = list(states)
         _check_arrays("state", program.states, self.states)
         for port, array in zip(program.states, self.states, strict=True):
-            if address_of(array) % ALIGNMENT:
+            if array.size and address_of(array) % ALIGNMENT:
                 raise ValueError(f"state {port.name!r} is not aligned to {ALIGNMENT} bytes")
         self._lock = threading.Lock()
         self._loaded = LoadedProgram(program)
