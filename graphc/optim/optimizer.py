@@ -8,14 +8,13 @@ guarded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import graphc
-from graphc.context import context
 from graphc.errors import StateError
-from graphc.nn.parameter import Parameter
 from graphc.tensors.tensor import Tensor
-from graphc.tracing import guard, scalar_input
+from graphc.tracing.protocol import create_state, guard, scalar_input
 
 Group = dict[str, Any]
 
@@ -74,7 +73,8 @@ class Optimizer:
                 for p in group["params"]:
                     grad = p.grad
                     if grad is not None:
-                        self.update(p, grad, self._state_of(p, group), group)
+                        state = create_state(self.state, p, partial(self.initial_state, p, group), of=p)
+                        self.update(p, grad, state, group)
         return loss
 
     def update(self, p: Tensor, grad: Tensor, state: dict[str, Tensor], group: Group) -> None:
@@ -118,7 +118,7 @@ class Optimizer:
             raise StateError(f"the optimizer has parameter groups of sizes {ours}, the saved one {theirs}")
         tensors = [p for group in self.param_groups for p in group["params"]]
         numbers = [n for group in saved for n in group["params"]]
-        loaded: list[tuple[Tensor, dict[str, Tensor]]] = []
+        loaded: list[tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]] = []
         for p, n, group in zip(tensors, numbers, self._groups_of_tensors(), strict=True):
             entries = state_dict["state"].get(n, state_dict["state"].get(str(n)))
             if entries is None:
@@ -134,23 +134,13 @@ class Optimizer:
                     raise StateError(
                         f"{name} of parameter {n} has shape {list(entries[name].shape)}, needed {list(value.shape)}"
                     )
-            loaded.append((p, entries))
+            loaded.append((p, fresh, entries))
         with graphc.no_grad():
-            for p, entries in loaded:
-                state = self.state.setdefault(p, self.initial_state(p, {}) if p not in self.state else {})
-                for name, value in state.items():
+            for p, fresh, entries in loaded:
+                for name, value in create_state(self.state, p, partial(dict, fresh), of=p).items():
                     value.copy_(graphc.as_tensor(entries[name]).to(value.dtype))
         for group, options in zip(self.param_groups, saved, strict=True):
             group.update({name: value for name, value in options.items() if name != "params"})
-
-    def _state_of(self, p: Tensor, group: Group) -> dict[str, Tensor]:
-        """The state of a parameter, made when it is first needed."""
-        if p not in self.state:
-            if context.trace is None:
-                self.state[p] = self.initial_state(p, group)
-            else:
-                raise StateError("state is made before tracing")
-        return self.state[p]
 
     def _groups_of_tensors(self) -> list[Group]:
         return [group for group in self.param_groups for _ in group["params"]]
@@ -169,6 +159,3 @@ def check_range(name: str, option: str, value: float, low: float = 0.0, high: fl
     if not low <= value < high:
         limit = "" if high == float("inf") else f" and below {high}"
         raise ValueError(f"{name}: {option} must be at least {low}{limit}, got {value}")
-
-
-__all__ = ["Group", "Optimizer", "Parameter", "check_range"]
