@@ -1,6 +1,6 @@
 """The rewrites of `canonicalize`, by what they are about. Importing this package fills the table."""
 
-from graphc.passes.algebra import arithmetic, broadcasts, layouts, logic, reductions
+from graphc.passes.algebra import arithmetic, broadcasts, indexing, layouts, logic, reductions, splats
 from graphc.passes.algebra.table import RULES, Rule
 
-__all__ = ["RULES", "Rule", "arithmetic", "broadcasts", "layouts", "logic", "reductions"]
+__all__ = ["RULES", "Rule", "arithmetic", "broadcasts", "indexing", "layouts", "logic", "reductions", "splats"]

@@ -45,16 +45,7 @@ def broadcast_twice(b: Builder, op: Op, x: Value) -> Value | None:
 @rule("reshape")
 def reshape_broadcast(b: Builder, op: Op, x: Value) -> Value | None:
     """reshape(broadcast(x)) -> broadcast(reshape(x)), the reshape not mixing axes of x with new ones"""
-    inner = source(x, "broadcast")
-    groups = reshape_groups(x.type.shape, op.result.type.shape)
-    if inner is None or groups is None:
-        return None
-    kept = set(ints(inner, "dims"))
-    if 1 in inner.operands[0].type.shape or any(0 < len(kept.intersection(g.source)) < len(g.source) for g in groups):
-        return None
-    shape = op.result.type.shape
-    dims = [axis for g in groups if kept.issuperset(g.source) for axis in g.result]
-    return broadcast_in(b, reshaped(b, inner.operands[0], [shape[d] for d in dims]), shape, dims)
+    return reshaped_broadcast(b, x, op.result.type.shape)
 
 
 @rule("transpose")
@@ -97,7 +88,7 @@ def pointwise_of_broadcasts(b: Builder, op: Op, *operands: Value) -> Value | Non
     shape = op.result.type.shape
     varying: set[int] = set()
     for value in operands:
-        found = _varying_axes(value)
+        found = varying_axes(value)
         if found is None:
             return None
         varying |= found
@@ -105,8 +96,21 @@ def pointwise_of_broadcasts(b: Builder, op: Op, *operands: Value) -> Value | Non
     small = tuple(shape[d] for d in dims)
     if math.prod(small) >= math.prod(shape):
         return None
-    inner = b.emit(op.name, [_before_broadcast(b, v, dims, small) for v in operands], op.attributes)
+    inner = b.emit(op.name, [along(b, v, dims) for v in operands], op.attributes)
     return broadcast_in(b, inner.result, shape, dims)
+
+
+def reshaped_broadcast(b: Builder, value: Value, shape: tuple[int, ...]) -> Value | None:
+    """`value`, a broadcast, in another shape by a reshape of what it broadcasts; None where that does not do."""
+    inner = source(value, "broadcast")
+    groups = reshape_groups(value.type.shape, shape)
+    if inner is None or groups is None or 1 in inner.operands[0].type.shape:
+        return None
+    kept = set(ints(inner, "dims"))
+    if any(0 < len(kept.intersection(g.source)) < len(g.source) for g in groups):
+        return None
+    dims = [axis for g in groups if kept.issuperset(g.source) for axis in g.result]
+    return broadcast_in(b, reshaped(b, inner.operands[0], [shape[d] for d in dims]), shape, dims)
 
 
 def broadcast_in(b: Builder, x: Value, shape: Sequence[int], dims: Sequence[int]) -> Value:
@@ -114,8 +118,8 @@ def broadcast_in(b: Builder, x: Value, shape: Sequence[int], dims: Sequence[int]
     return x if x.type.shape == tuple(shape) else b.broadcast(x, shape=tuple(shape), dims=tuple(dims))
 
 
-def _varying_axes(value: Value) -> set[int] | None:
-    """The axes along which a broadcast or a splat may vary; None for any other value."""
+def varying_axes(value: Value) -> set[int] | None:
+    """The axes along which a broadcast or a splat may vary; None for any other value, which may vary along all."""
     if splat_of(value) is not None:
         return set()
     op = source(value, "broadcast")
@@ -124,8 +128,15 @@ def _varying_axes(value: Value) -> set[int] | None:
     return {d for d, n in zip(ints(op, "dims"), op.operands[0].type.shape, strict=True) if n != 1}
 
 
-def _before_broadcast(b: Builder, value: Value, dims: Sequence[int], shape: tuple[int, ...]) -> Value:
-    """What `value`, a broadcast or a splat, holds along the axes `dims`, of these sizes."""
+def is_constant_along(value: Value, axis: int) -> bool:
+    """Whether `value` is known to be the same at every coordinate of an axis."""
+    varying = varying_axes(value)
+    return varying is not None and axis not in varying
+
+
+def along(b: Builder, value: Value, dims: Sequence[int]) -> Value:
+    """What `value`, a broadcast or a splat that varies along `dims` only, holds along them."""
+    shape = tuple(value.type.shape[d] for d in dims)
     number = splat_of(value)
     if number is not None:
         return b.constant(number, value.type.with_shape(shape))

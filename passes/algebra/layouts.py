@@ -6,16 +6,9 @@ from collections.abc import Sequence
 
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
-from graphc.ir.opdef import lookup
+from graphc.passes.algebra.broadcasts import reshaped_broadcast
 from graphc.passes.algebra.table import ints, names_of, reshaped, rule, source, transposed
-from graphc.passes.constants import same_number
-from graphc.passes.fold import fold_splats
-
-
-@rule(*names_of(kind="layout"))
-def layout_of_splats(b: Builder, op: Op, *operands: Value) -> Value | None:
-    """layout(splat) -> splat"""
-    return fold_splats(b, lookup(op.name), op, operands)
+from graphc.passes.constants import same_number, splat_of
 
 
 @rule("iota")
@@ -24,6 +17,17 @@ def iota_of_one(b: Builder, op: Op) -> Value | None:
     axis = op.attributes["axis"]
     assert isinstance(axis, int)
     return b.constant(0, op.result.type) if op.result.type.shape[axis] == 1 else None
+
+
+@rule("broadcast")
+def broadcast_iota(b: Builder, op: Op, x: Value) -> Value | None:
+    """broadcast(iota) -> iota, along an axis that is not itself broadcast"""
+    iota = source(x, "iota")
+    axis = ints(op, "dims")[iota.attributes["axis"]] if iota else 0  # type: ignore[index]
+    shape = op.result.type.shape
+    if iota is None or shape[axis] != x.type.shape[iota.attributes["axis"]]:  # type: ignore[index]
+        return None
+    return b.iota(dtype=x.type.dtype, shape=shape, axis=axis)
 
 
 # --- reshape, transpose -----------------------------------------------------------------------------------------------
@@ -40,6 +44,28 @@ def reshape_twice(b: Builder, op: Op, x: Value) -> Value | None:
     """reshape(reshape(x)) -> reshape(x)"""
     inner = source(x, "reshape")
     return reshaped(b, inner.operands[0], op.result.type.shape) if inner else None
+
+
+@rule(*names_of(kind="pointwise"))
+def pointwise_of_reshapes(b: Builder, op: Op, *operands: Value) -> Value | None:
+    """f(reshape(x), reshape(y), splat) -> reshape(f(x, y, splat)), also with a broadcast that can be reshaped"""
+    shapes = {inner.operands[0].type.shape for v in operands if (inner := source(v, "reshape"))}
+    if len(shapes) != 1:
+        return None
+    (shape,) = shapes
+    moved = [_in_shape(b, v, shape) for v in operands]
+    known = [v for v in moved if v is not None]
+    if len(known) < len(moved):
+        return None
+    return reshaped(b, b.emit(op.name, known, op.attributes).result, op.result.type.shape)
+
+
+def _in_shape(b: Builder, value: Value, shape: tuple[int, ...]) -> Value | None:
+    """A reshape, a splat or a broadcast in another shape; None for other values."""
+    number = splat_of(value)
+    if number is not None:
+        return b.constant(number, value.type.with_shape(shape))
+    return reshaped(b, value, shape) if source(value, "reshape") else reshaped_broadcast(b, value, shape)
 
 
 @rule("transpose")

@@ -1,11 +1,11 @@
-"""Rules of `algebra.broadcasts` and `algebra.layouts`."""
+"""Rules of `algebra.broadcasts`, `algebra.layouts` and `algebra.splats`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from graphc.ir import i64
-from tests.passes.rules import X34, Case, F, X, splat
+from tests.passes.rules import X34, B, Case, F, X, splat
 
 CASES = [
     Case("broadcast_to_its_shape", X34, lambda b, x: b.broadcast(x, shape=(3, 4), dims=(0, 1)), lambda b, x: x),
@@ -81,28 +81,56 @@ CASES = [
         lambda b, x: b.broadcast(b.sub(x, splat(b, (), 2.0)), shape=(3,), dims=()),
     ),
     Case(
-        "layout_of_splats",
+        "op_of_splats",
         [],
         lambda b: b.transpose(splat(b, (3, 4), -0.0), perm=(1, 0)),
         lambda b: splat(b, (4, 3), -0.0),
     ),
     Case(
-        "layout_of_splats",
+        "op_of_splats",
         [],
         lambda b: b.broadcast(splat(b, (3, 1), np.nan), shape=(3, 4), dims=(0, 1)),
         lambda b: splat(b, (3, 4), np.nan),
     ),
     Case(
-        "layout_of_splats",
+        "op_of_splats",
         [],
         lambda b: b.pad(splat(b, (3,), 2.0), low=(1,), high=(1,), interior=(0,), value=2.0),
         lambda b: splat(b, (5,), 2.0),
     ),
     Case(
-        "layout_of_splats",
+        "op_of_splats",
         [],
         lambda b: b.concat(splat(b, (3,), 2.0), splat(b, (1,), 2.0), axis=0),
         lambda b: splat(b, (4,), 2.0),
+    ),
+    Case(
+        "op_of_splats",
+        [],
+        lambda b: b.add(splat(b, (3,), 0.1), splat(b, (3,), 0.2)),
+        lambda b: splat(b, (3,), float(np.float32(0.1) + np.float32(0.2))),
+    ),
+    Case(
+        "pointwise_of_choice",
+        [B(6)],
+        lambda b, p: b.exp(b.sub(splat(b, (6,), 3.0), b.where(p, splat(b, (6,), 3.0), splat(b, (6,), np.inf)))),
+        lambda b, p: b.where(p, splat(b, (6,), 1.0), splat(b, (6,), 0.0)),
+    ),
+    Case(
+        "broadcast_iota",
+        [],
+        lambda b: b.broadcast(b.iota(dtype=i64, shape=(3,), axis=0), shape=(2, 3), dims=(1,)),
+        lambda b: b.iota(dtype=i64, shape=(2, 3), axis=1),
+    ),
+    Case(
+        "pointwise_of_reshapes",
+        [F(3, 4), F(4), F(3, 4)],
+        lambda b, x, y, z: b.clamp(
+            b.reshape(x, shape=(3, 2, 2)),
+            b.broadcast(b.reshape(y, shape=(2, 2)), shape=(3, 2, 2), dims=(1, 2)),
+            b.reshape(z, shape=(3, 2, 2)),
+        ),
+        lambda b, x, y, z: b.reshape(b.clamp(x, b.broadcast(y, shape=(3, 4), dims=(1,)), z), shape=(3, 2, 2)),
     ),
     Case("iota_of_one", [], lambda b: b.iota(dtype=i64, shape=(3, 1), axis=1), lambda b: splat(b, (3, 1), 0, i64)),
     Case("reshape_to_its_shape", X34, lambda b, x: b.reshape(x, shape=(3, 4)), lambda b, x: x),

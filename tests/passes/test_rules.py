@@ -7,11 +7,11 @@ import pytest
 from graphc.ir import same_graph
 from graphc.passes.algebra import RULES
 from graphc.passes.canonicalize import Canonicalize
-from tests.passes import arithmetic_cases, layout_cases, reduction_cases
+from tests.passes import arithmetic_cases, indexing_cases, layout_cases, reduction_cases
 from tests.passes.rewriting import assert_close, assert_same_bits, checked, make_graph, run, special_arguments
 from tests.passes.rules import Case
 
-FAMILIES = (arithmetic_cases, layout_cases, reduction_cases)
+FAMILIES = (arithmetic_cases, indexing_cases, layout_cases, reduction_cases)
 CASES: list[Case] = [case for family in FAMILIES for case in family.CASES]
 UNTOUCHED = {name: graph for family in FAMILIES for name, graph in family.UNTOUCHED.items()}
 
