@@ -30,7 +30,7 @@ class RMSprop(Optimizer):
         super().__init__(params, {**defaults, "centered": centered})
 
     def initial_state(self, p: Tensor, group: Group) -> dict[str, Tensor]:
-        state = {"square_avg": graphc.zeros_like(p)}
+        state = {"step": graphc.zeros((), dtype=graphc.float32), "square_avg": graphc.zeros_like(p)}
         if group["momentum"]:
             state["momentum_buffer"] = graphc.zeros_like(p)
         if group["centered"]:
@@ -48,6 +48,7 @@ class RMSprop(Optimizer):
             mean = average + (grad - average) * (1.0 - alpha)
             average.copy_(mean)
             spread = square - mean * mean
+        state["step"].copy_(state["step"] + 1)
         state["square_avg"].copy_(square)
         change = grad / (graphc.sqrt(spread) + eps)
         if self.flag(group, "momentum"):
