@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Op
 from graphc.ir.opdef import lookup
 from graphc.ir.ops.contraction import parse_spec
@@ -54,11 +53,11 @@ class _Counter(ScalarBuilder[_Element]):
 
 def work_per_element(op: Op) -> Work:
     """What one element of the result of a pointwise or generate op takes; of a reduce op, one element of its operand;
-    nothing for ops that only move elements."""
+    nothing for ops that only move elements, and for constants and coordinates, which a kernel has at hand."""
     record = lookup(op.name)
     if record.kind == "reduce":
         return Work(1, 0, 1)
-    if record.scalar is None or isinstance(op.attributes.get("value"), DenseArray):
+    if record.scalar is None or (record.kind == "generate" and not op.operands):
         return Work()
     counter = _Counter()
     operands = [_Element(v.type.dtype.accumulator) for v in op.operands]

@@ -139,13 +139,13 @@ def _check_overlap_within(launch: Launch) -> None:
     for i, written in enumerate(launch.writes):
         for other in launch.writes[i + 1 :]:
             if spans_overlap(span_of(written), span_of(other)) or written.place == other.place:
-                raise _fail(7, f"a launch writes {written.name} and {other.name}, which overlap", launch.op)
+                raise _fail(6, f"a launch writes {written.name} and {other.name}, which overlap", launch.op)
         for j, read in enumerate(launch.reads):
             if written.place == read.place:
                 if not may_update_in_place(launch.op, j, i):
-                    raise _fail(7, f"a launch writes {written.name} over {read.name}, which it still reads", launch.op)
+                    raise _fail(6, f"a launch writes {written.name} over {read.name}, which it still reads", launch.op)
             elif spans_overlap(span_of(written), span_of(read)):
-                raise _fail(7, f"a launch writes {written.name} and reads {read.name}, which overlap", launch.op)
+                raise _fail(6, f"a launch writes {written.name} and reads {read.name}, which overlap", launch.op)
 
 
 def _check_barriers(schedule: Schedule) -> None:
@@ -159,7 +159,7 @@ def _check_barriers(schedule: Schedule) -> None:
             for buffer in buffers:
                 for span, name in conflicting:
                     if spans_overlap(span_of(buffer), span):
-                        raise _fail(8, f"no barrier stands between uses of {name} and {buffer.name}", node.op)
+                        raise _fail(7, f"no barrier stands between uses of {name} and {buffer.name}", node.op)
         reads += [(span_of(b), b.name) for b in node.reads]
         writes += [(span_of(b), b.name) for b in node.writes]
 
@@ -180,10 +180,6 @@ def _check_contents(schedule: Schedule) -> None:
             for value in [v for v, other in held.items() if spans_overlap(span, other)]:
                 del held[value]
             held[result] = span
-    for role, values in (("output", graph.results), ("state", [graph.updates.get(s, s) for s in graph.states])):
-        for i, value in enumerate(values):
-            if base_of(value) not in held:
-                raise _fail(6, f"{role} {i} does not hold {schedule.buffers[value].name} at the end", value.op)
 
 
 def _check_faults(schedule: Schedule) -> None:
@@ -197,9 +193,9 @@ def _check_faults(schedule: Schedule) -> None:
         faults = can_fault(node.op)
         touched = states[0] if states else overwritten
         if faults and touched is not None:
-            raise _fail(9, f"a kernel that can fault runs when {touched} may be overwritten", node.op)
+            raise _fail(8, f"a kernel that can fault runs when {touched} may be overwritten", node.op)
         if faulted and states:
-            raise _fail(9, f"{states[0]} is overwritten while a kernel that can fault may still run", node.op)
+            raise _fail(8, f"{states[0]} is overwritten while a kernel that can fault may still run", node.op)
         faulted = faulted or faults
         overwritten = touched
 
