@@ -10,6 +10,7 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from graphc.codegen.frontend import llvm_ir
+from graphc.codegen.half_helpers import half_helpers, needs_half_helpers
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.llvm_values import LIBM_SYMBOLS
 from graphc.ir.target import Target
@@ -46,7 +47,10 @@ def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
     key = (kernel.symbol, target)
     with _lock:
         if key not in _compiled:
-            module = _optimise(llvm.parse_assembly(unoptimised_llvm(kernel, target)), target, kernel.unroll)
+            module = llvm.parse_assembly(unoptimised_llvm(kernel, target))
+            if "f16" in kernel.source and needs_half_helpers(target):
+                module.link_in(llvm.parse_assembly(half_helpers()))
+            module = _optimise(module, target, kernel.unroll)
             check_symbols(module, kernel.source)
             object_code = target_machine(target).emit_object(module)
             _compiled[key] = CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)

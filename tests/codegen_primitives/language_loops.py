@@ -74,6 +74,14 @@ class Loop:
         return int(fault[0])
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine has all that the target asks for."""
+    wanted = {f[1:] for f in target.features.split(",")}
+    return target.triple.split("-")[0] == llvm.get_process_triple().split("-")[0] and wanted <= {
+        name for name, present in llvm.get_host_cpu_features().items() if present
+    }
+
+
 _SYMBOL = np.dtype(
     [("name", "u4"), ("info", "u1"), ("other", "u1"), ("section", "u2"), ("value", "u8"), ("size", "u8")]
 )

@@ -9,8 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from graphc.ir.target import GENERIC_X86_64_V2
 from graphc.ir.types import DType, bf16, f16, f32
-from tests.codegen_primitives.language_loops import Array, kernel_of, pointwise
+from tests.codegen_primitives.language_loops import Array, kernel_of, pointwise, runs_here, undefined_symbols
 
 HALVES = {bf16: np.dtype(ml_dtypes.bfloat16), f16: np.dtype(np.float16)}
 ALL_PATTERNS = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
@@ -83,6 +84,22 @@ def test_every_pattern_survives_a_load_and_a_store(half: DType) -> None:
 def test_a_loop_over_halves_is_vector_code(half: DType) -> None:
     loop = pointwise("x + y", (half, half), half)
     assert re.search(r"<\d+ x (float|half)>", loop.compiled().llvm_text)
+
+
+def test_old_processors_need_no_runtime_library_for_f16() -> None:
+    """x86-64-v2 has no conversion instructions: the program brings its own."""
+    load, store = pointwise("x", (f16,), f32), pointwise("x", (f32,), f16)
+    for loop in (load, store):
+        assert undefined_symbols(loop.compiled(GENERIC_X86_64_V2).object_code) == []
+    if not runs_here(GENERIC_X86_64_V2):
+        pytest.skip("not an x86-64 processor")
+    values = np.empty(len(ALL_PATTERNS), np.float32)
+    load.run(ALL_PATTERNS.copy(), values, target=GENERIC_X86_64_V2)
+    assert np.array_equal(values, ALL_PATTERNS.view(np.float16).astype(np.float32), equal_nan=True)
+    x = singles(f16)
+    result = np.empty(len(x), np.float16)
+    store.run(x, result, target=GENERIC_X86_64_V2)
+    assert_same_patterns(result, rounded(x, f16))
 
 
 def test_an_element_is_addressed_by_its_own_size() -> None:

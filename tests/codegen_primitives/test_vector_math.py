@@ -7,7 +7,6 @@ import math
 import re
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -16,7 +15,7 @@ from graphc.codegen.vector_math import MAX_ULP
 from graphc.ir.ops.erf import erf
 from graphc.ir.target import GENERIC_AARCH64, GENERIC_X86_64_V2, GENERIC_X86_64_V3, GENERIC_X86_64_V4, Target
 from graphc.ir.types import f32, f64
-from tests.codegen_primitives.language_loops import Array, Loop, pointwise, undefined_symbols
+from tests.codegen_primitives.language_loops import Array, Loop, pointwise, runs_here, undefined_symbols
 from tests.codegen_primitives.ulps import ulps
 
 UNARY: dict[str, Any] = {
@@ -30,13 +29,6 @@ UNARY: dict[str, Any] = {
     "cos": np.cos,
 }
 STRIDE = 997  # prime, so that the low bits take every pattern
-
-
-def runs_here(target: Target) -> bool:
-    wanted = {f[1:] for f in target.features.split(",")}
-    return target.triple.split("-")[0] == llvm.get_process_triple().split("-")[0] and wanted <= {
-        name for name, present in llvm.get_host_cpu_features().items() if present
-    }
 
 
 TARGETS = [host_target(), *(t for t in (GENERIC_X86_64_V2, GENERIC_X86_64_V3) if runs_here(t))]
