@@ -8,7 +8,7 @@ import pytest
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Value
 from graphc.ir.types import DType, bf16, f16, f32, f64, i8, i16, i32, i64, u8
-from tests.codegen.harness import evaluate, run
+from tests.codegen.harness import evaluate, fused, run, types_of
 from tests.contraction.products import check_product, check_spec, contraction, random_operands
 
 DTYPES = [f32, f64, bf16, f16, i8, i16, i32, i64, u8]
@@ -55,14 +55,9 @@ def test_mixed_precision_weights_are_cast_while_packing() -> None:
         product = builder.contract(builder.cast(x, dtype=f32), builder.cast(w, dtype=f32), spec="mk,nk->mn")
         return builder.cast(product, dtype=f64)
 
-    op = contraction("mk,nk->mn", x, w)
-    (block,) = op.regions
-    block.ops.clear()
-    block.results[:] = [region(Builder(block), *block.args)]
-    op = type(op)("fused", op.operands, [v.type for v in block.results], op.attributes, [block])
-    (actual,) = run(op, [x, w]).results
-    check_product(actual.astype(np.float32), "mk,nk->mn", x.astype(np.float32), w.astype(np.float32))
+    (actual,) = run(fused("contraction", types_of([x, w]), region), [x, w]).results
     assert actual.dtype == np.float64
+    check_product(actual.astype(np.float32), "mk,nk->mn", x.astype(np.float32), w.astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [i8, u8, i32], ids=str)

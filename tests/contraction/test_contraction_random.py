@@ -1,0 +1,64 @@
+"""Random specs, sizes, element types and neighbours, against exact sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Value
+from graphc.ir.types import bf16, f16, f32, f64, i32, u8
+from tests.codegen.harness import fused, run, types_of
+from tests.contraction.products import check_product, random_operands
+
+LETTERS = "abcdef"
+SIZES = st.sampled_from([0, 1, 1, 2, 3, 4, 5, 8, 15, 16, 17, 33])
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
+    """A spec of up to six letters, each with a random role, in random order everywhere."""
+    letters = LETTERS[: draw(st.integers(0, len(LETTERS)))]
+    roles = {x: draw(st.sampled_from(["batch", "m", "n", "k"])) for x in letters}
+    places = [
+        "".join(draw(st.permutations([x for x in letters if roles[x] in present])))
+        for present in (("batch", "m", "k"), ("batch", "n", "k"), ("batch", "m", "n"))
+    ]
+    sizes = {x: draw(SIZES) for x in letters}
+    while np.prod([max(1, s) for s in sizes.values()]) > 40_000:  # keep the exact sums quick
+        largest = max(sizes, key=lambda x: sizes[x])
+        sizes[largest] //= 2
+    return f"{places[0]},{places[1]}->{places[2]}", sizes
+
+
+@given(
+    problem=specs(),
+    dtype=st.sampled_from([f32, f32, f64, bf16, f16, i32, u8]),
+    turn=st.sampled_from([(), (0,), (1,), (0, 1)]),
+    negate=st.booleans(),
+    store_both=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_contractions(
+    problem: tuple[str, dict[str, int]], dtype: Any, turn: tuple[int, ...], negate: bool, store_both: bool, seed: int
+) -> None:
+    """Operands in `turn` reach the contraction through a negation, so they are packed; so does, perhaps, the result."""
+    spec, sizes = problem
+    a, b = random_operands(spec, sizes, dtype, seed)
+
+    def region(builder: Builder, *operands: Value) -> Any:
+        given = [builder.neg(x) if i in turn else x for i, x in enumerate(operands)]
+        product = builder.contract(*given, spec=spec)
+        final = builder.neg(product) if negate else product
+        return (final, product) if store_both else final
+
+    results = run(fused("contraction", types_of([a, b]), region), [a, b]).results
+    with np.errstate(all="ignore"):
+        signed_a = -a if len(turn) == 1 else a
+        check_product(-results[0] if negate else results[0], spec, signed_a, b)
+        if store_both:
+            np.testing.assert_array_equal(results[1], -results[0] if negate else results[0])
