@@ -54,10 +54,15 @@ def array_of(value: Value, shape: tuple[int, ...] | None = None) -> np.ndarray[A
 
 def emit_constant(builder: Builder, array: np.ndarray[Any, Any], type: TensorType) -> Value:
     """A constant with the elements of `array`: a splat where they are all the same, bit for bit."""
-    flat = array.reshape(-1)
-    if flat.size and flat.tobytes() == flat[:1].tobytes() * flat.size:
-        return builder.constant(flat[0].item(), type)
+    if is_uniform(array):
+        return builder.constant(array.flat[0].item(), type)
     return builder.constant(np.ascontiguousarray(array).reshape(type.shape), type)
+
+
+def is_uniform(array: np.ndarray[Any, Any]) -> bool:
+    """Whether there are elements, and all are the same bit for bit."""
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.itemsize}")
+    return bits.size > 0 and bool(bits[0] == bits[-1]) and bool(np.all(bits == bits[0]))
 
 
 def is_number(value: Value, number: float) -> bool:

@@ -54,7 +54,7 @@ def _spread(b: Builder, op: Op, value: Value, axis: int) -> Value:
 
 @rule("scatter_add")
 def scatter_one(b: Builder, op: Op, base: Value, indices: Value, updates: Value) -> Value | None:
-    """scatter_add(base, i, u), one index on each line along the axis -> where(iota == check_index(i), base + u, base)"""
+    """scatter_add(base, i, u), one index for each line of the axis -> where(iota == check_index(i), base + u, base)"""
     axis = _axis(op)
     line = tuple(1 if d == axis else n for d, n in enumerate(base.type.shape))
     return _add_at(b, base, indices, updates, axis) if indices.type.shape == line else None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from graphc.ir.attributes import DenseArray
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import lookup
 from graphc.passes.algebra.table import names_of, rule, source
-from graphc.passes.constants import splat_of
+from graphc.passes.constants import emit_constant, is_uniform, splat_of
 from graphc.passes.fold import fold_splats
+
+
+@rule("constant")
+def constant_of_one_number(b: Builder, op: Op) -> Value | None:
+    """constant array of equal elements -> splat"""
+    array = op.attributes["value"]
+    if not isinstance(array, DenseArray) or not is_uniform(array.array):
+        return None
+    return emit_constant(b, array.array, op.result.type)
 
 
 @rule(*names_of(kind="layout"), *names_of(kind="pointwise"))

@@ -111,6 +111,12 @@ CASES = [
         lambda b: splat(b, (3,), float(np.float32(0.1) + np.float32(0.2))),
     ),
     Case(
+        "constant_of_one_number",
+        [],
+        lambda b: b.constant(np.full((2, 3), -0.0, np.float32), F(2, 3)),
+        lambda b: splat(b, (2, 3), -0.0),
+    ),
+    Case(
         "pointwise_of_choice",
         [B(6)],
         lambda b, p: b.exp(b.sub(splat(b, (6,), 3.0), b.where(p, splat(b, (6,), 3.0), splat(b, (6,), np.inf)))),
@@ -229,6 +235,8 @@ CASES = [
 
 # Graphs in which no rule may fire: the rewrite that suggests itself would change a result.
 UNTOUCHED = {
+    "an array of two zeros": ([], lambda b: b.constant(np.array([0.0, -0.0, 0.0], np.float32), F(3))),
+    "an array without elements": ([], lambda b: b.constant(np.zeros((0, 2), np.float32), F(0, 2))),
     "a slice of the padding": (
         [F(3)],
         lambda b, x: b.slice(b.pad(x, low=(1,), high=(0,), interior=(0,), value=0.0), start=(0,), stop=(2,), step=(1,)),

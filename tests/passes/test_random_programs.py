@@ -14,6 +14,7 @@ from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
 from graphc.passes.fold import Fold
 from graphc.passes.pass_manager import Pass
+from graphc.passes.pipeline import lower
 from tests.closeness import check_results
 from tests.passes.rewriting import SPECIAL, Array, assert_same_bits
 from tests.random_graphs import Case, cases
@@ -87,3 +88,13 @@ def specials(array: Array) -> Array:
         return array
     with np.errstate(all="ignore"):
         return np.resize(np.array(SPECIAL), array.shape).astype(array.dtype)
+
+
+@thorough
+@given(case=cases())
+def test_every_stage_gives_the_same_results(case: Case) -> None:
+    graphs = lower(case.graph, verify_each=True).graphs
+    first = graphs["differentiated"]
+    expected = interpret(first, case.inputs, case.states)
+    for stage in ("optimized", "fused"):
+        check_results(first, interpret(graphs[stage], case.inputs, case.states), expected)
