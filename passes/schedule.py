@@ -72,10 +72,7 @@ def _group(found: Dependences, small: int) -> list[list[Op]]:
             groups[-1].append(chosen)
         else:
             chosen = min(ready, key=lambda op: (max(grown[op], 0), position[op]))
-            if joins(chosen):
-                groups[-1].append(chosen)
-            else:
-                groups.append([chosen])
+            groups.append([chosen])
         del waiting[chosen]
         for others in waiting.values():
             others.discard(chosen)
