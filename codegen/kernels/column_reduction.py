@@ -136,7 +136,7 @@ class ColumnReduction(Passes):
                 self.elements.store_to(pointer, value.type.dtype.accumulator, self._kept_at(index), element)
         for x, (op, a) in zip(computed, accumulators.items(), strict=True):
             state = [self._read(p, c.dtype) for p, c in zip(cells[op], a.cells, strict=True)]
-            advanced = a.advance(self.elements, state, x, index[self.plan.axes[0]])
+            advanced = a.advance(self.elements, state, x, self.position(index))
             for pointer, cell, text in zip(cells[op], a.cells, advanced, strict=True):
                 self._write(pointer, cell.dtype, text)
 

@@ -88,6 +88,10 @@ class Passes:
         """The linear position of an index of the full space among the elements that are reduced to one."""
         return ravel([index[d] for d in self.plan.axes], self.plan.reduced_sizes)
 
+    def position(self, index: Sequence[Index]) -> Index:
+        """The coordinate, along the first reduced axis, of an index of the full space."""
+        return index[self.plan.axes[0]] if self.plan.axes else Index.of(0)
+
     def is_here(self, index: Sequence[Index], value: Value) -> bool:
         """Whether an index of a value is at the kept coordinates that the loops are at."""
         if value.type.shape == self.plan.shape:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from graphc.codegen.cost import element_cost
+from graphc.ir.op_cost import work_per_element
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.opdef import lookup
 
-WORTH_KEEPING = 6  # work per element above which a value is kept from pass to pass rather than computed again
+WORTH_KEEPING = 8  # work per element above which a value is kept from pass to pass rather than computed again
 
 
 @dataclass
@@ -143,6 +143,6 @@ def _cone_cost(plan: ReductionPlan, value: Value, kept: set[Value]) -> int:
         seen.add(current)
         kind = lookup(op.name).kind
         if kind != "reduce":
-            total += element_cost(op)
+            total += work_per_element(op).weight
             pending.extend(op.operands if kind in ("pointwise", "layout") else ())
     return total

@@ -80,7 +80,7 @@ class RowReduction(Passes):
                 self.elements.store_to(pointer, value.type.dtype.accumulator, self.reduced_place(index), element)
         for x, (op, a) in zip(computed, accumulators.items(), strict=True):
             state = [Expression(n, c.dtype, self.source.depth) for n, c in zip(cells[op], a.cells, strict=True)]
-            advanced = a.advance(self.elements, state, x, index[self.plan.axes[0]])
+            advanced = a.advance(self.elements, state, x, self.position(index))
             for name, text in zip(cells[op], advanced, strict=True):
                 self.source.line(f"{name} = {text}")
 

@@ -121,6 +121,11 @@ def run(
     return Outcome(results, int(fault.data.view(np.int32)[0]))
 
 
+def reversed_units(units: int) -> list[tuple[int, int]]:
+    """One unit at a time, from the last to the first."""
+    return [(i, i + 1) for i in reversed(range(units))]
+
+
 @cache
 def _jit() -> llvm.LLJIT:
     llvm.initialize_native_target()
