@@ -188,6 +188,18 @@ def test_constants_and_coordinates_are_made_where_they_are_used() -> None:
     ]
 
 
+def test_random_numbers_are_made_once() -> None:
+    graph = fuse("""(%x: f32[4,8], %key: i64[], %offset: i64[]) -> f32[4], f32[8] {
+      %u = random_uniform %key, %offset {dtype = f32, shape = [4, 8]} : f32[4,8]
+      %a = mul %u, %x : f32[4,8]
+      %b = sum %a {axes = [1], keepdims = false} : f32[4]
+      %c = sum %u {axes = [0], keepdims = false} : f32[8]
+      return %b, %c
+    }""")
+    drawn = [name for _, names in shapes_of(graph) for name in names if name == "random_uniform"]
+    assert len(drawn) == 1
+
+
 def test_reshape_of_what_is_in_memory_is_an_alias() -> None:
     graph = fuse("""(%x: f32[4,8], %w: f32[5,8]) -> f32[32], f32[20] {
       %a = reshape %x {shape = [32]} : f32[32]
@@ -382,6 +394,16 @@ def test_operand_of_two_contractions_is_computed_once() -> None:
     assert shapes_of(graph) == [("loop", ["mul"]), ("contraction", ["contract"]), ("contraction", ["contract"])]
 
 
+def test_operand_that_the_epilogue_needs_too_is_computed_once() -> None:
+    graph = fuse("""(%x: f32[4,4], %y: f32[4,4], %w: f32[4,4]) -> f32[4,4] {
+      %p = mul %x, %y : f32[4,4]
+      %a = contract %p, %w {spec = "mk,kn->mn"} : f32[4,4]
+      %c = add %a, %p : f32[4,4]
+      return %c
+    }""")
+    assert shapes_of(graph) == [("loop", ["mul"]), ("contraction", ["contract", "add"])]
+
+
 def test_norm_of_a_gradient_reads_what_the_contraction_stores() -> None:
     """The square is computed by the reduction, not stored by the contraction besides the gradient."""
     graph = fuse("""(%x: f32[8,4], %y: f32[8,5]) -> f32[4,5], f32[] {
@@ -468,3 +490,14 @@ def test_division_by_a_positive_constant_cannot_fault() -> None:
       return ; update %w = %u
     }""")
     assert shapes_of(graph) == [("loop", ["constant", "floor_div", "add"])]
+
+
+def test_what_can_fault_is_computed_whole() -> None:
+    """A loop over the slice alone would miss an index out of range outside of it."""
+    graph = fuse("""(%i: i64[8], %x: i64[3]) -> i64[3] {
+      %c = check_index %i {low = 0, high = 4} : i64[8]
+      %s = slice %c {start = [0], stop = [3], step = [1]} : i64[3]
+      %a = add %s, %x : i64[3]
+      return %a
+    }""")
+    assert shapes_of(graph) == [("loop", ["check_index"]), ("loop", ["slice", "add"])]
