@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from graphc.cli import demo, inspect, opt, run
 from graphc.ir.errors import GraphcError
 
-COMMANDS = {"demo": demo, "inspect": inspect, "opt": opt, "run": run}
+# A command's module is loaded when it is chosen: it has `add_arguments(parser)` and `execute(options)`.
+COMMANDS = {
+    "demo": "train an MLP on bundled digits, or on MNIST in a folder",
+    "inspect": "print a stage of the compile of a step in a script",
+    "opt": "run passes over IR text and print the result",
+    "run": "run IR text on arrays",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0 when it succeeds; 1 with a message on standard error for what the user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="graphc", description="A static-graph compiler for training neural networks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        text = (module.__doc__ or "").strip()
-        module.add_arguments(
-            commands.add_parser(
-                name, help=text.splitlines()[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-            )
-        )
-    options = parser.parse_args(arguments)
+    chosen = next((word for word in given if word in COMMANDS), None)
+    execute = None
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            module = import_module(f"graphc.cli.{name}")
+            command.description = (module.__doc__ or "").strip()
+            module.add_arguments(command)
+            execute = module.execute
+    options = parser.parse_args(given)
+    assert execute is not None
     try:
-        COMMANDS[options.command].execute(options)
+        execute(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (GraphcError, OSError, ModuleNotFoundError) as error:
         print(f"graphc {options.command}: {error}", file=sys.stderr)
         return 1

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="IR text, one graph or more; - for standard input")
     parser.add_argument("--passes", default="", help=f"comma-separated, of: {', '.join(PASSES)}")
     parser.add_argument("--print-each", action="store_true", help="print the graph after every pass")
+    parser.add_argument("--times", action="store_true", help="print what each pass took, on standard error")
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -28,17 +29,25 @@ def execute(options: argparse.Namespace) -> None:
     unknown = [name for name in names if name not in PASSES]
     if unknown:
         raise GraphcError(f"no pass {unknown[0]!r}; there are: {', '.join(PASSES)}")
+
+    def show(name: str, graph: Graph) -> None:
+        if options.print_each:
+            print(f"; after {name}\n{graph}")
+
+    manager = PassManager([PASSES[name] for name in names], verify_each=True, observe=show)
     for graph in read_graphs(options.file):
         verify(graph)
-        for name in names:
-            graph = PassManager([PASSES[name]]).run(graph)
-            if options.print_each:
-                print(f"; after {name}\n{graph}")
+        result, timings = manager.run_timed(graph)
         if not options.print_each:
-            print(graph)
+            print(result)
+        for timing in timings if options.times else ():
+            print(
+                f"{timing.pass_name:24} {timing.seconds * 1e3:8.2f} ms, {timing.ops_before} -> {timing.ops_after} ops",
+                file=sys.stderr,
+            )
 
 
 def read_graphs(file: str) -> list[Graph]:
-    """The graphs in a file, or on standard input for "-"."""
+    """The graphs in a file, or on standard input for "-". Ops that name no line of a program get their own."""
     text = sys.stdin.read() if file == "-" else Path(file).read_text()
-    return parse_all(text, "<stdin>" if file == "-" else file)
+    return parse_all(text, "<stdin>" if file == "-" else file, locate=True)
