@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
 from graphc.ir.target import GENERIC_X86_64_V3, Target
+from graphc.ir.verify_schedule import verify_schedule
 from graphc.passes.autodiff import Autodiff
 from graphc.passes.canonicalize import Canonicalize
 from graphc.passes.contract_layout import ContractLayout
@@ -72,7 +73,7 @@ def lower(
     observe: Observe | None = None,
 ) -> Lowered:
     """Take `graph`, of any stage, through the rest of the stages. `verify_each` and `observe` are those of
-    `PassManager`, `red_zone` that of `schedule`. Raises what the passes raise: above all DifferentiationError, for a
+    `PassManager` (the schedule is verified too), `red_zone` is that of `schedule`. Raises what the passes raise: above all DifferentiationError, for a
     gradient that does not exist."""
     graphs = {graph.stage: graph}
     timings: list[Timing] = []
@@ -80,4 +81,7 @@ def lower(
         graph, taken = PassManager(PIPELINE[stage], verify_each, observe).run_timed(graph)
         graphs[stage] = graph
         timings += taken
-    return Lowered(graphs, schedule(graph, target, red_zone), tuple(timings))
+    planned = schedule(graph, target, red_zone)
+    if verify_each:
+        verify_schedule(planned)
+    return Lowered(graphs, planned, tuple(timings))

@@ -157,8 +157,7 @@ class Partition:
         )
 
     def _is_only_for(self, value: Value, a: Cluster, b: Cluster) -> bool:
-        readers = {self.cluster_of[node] for node in self.readers[value]}
-        return value not in self.program.wanted and readers <= {a, b}
+        return value not in self.program.wanted and all(self.cluster_of[n] in (a, b) for n in self.readers[value])
 
     def _complete(self, cluster: Cluster) -> None:
         """Derive what follows from the nodes."""
