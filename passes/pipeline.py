@@ -73,8 +73,8 @@ def lower(
     observe: Observe | None = None,
 ) -> Lowered:
     """Take `graph`, of any stage, through the rest of the stages. `verify_each` and `observe` are those of
-    `PassManager` (the schedule is verified too), `red_zone` is that of `schedule`. Raises what the passes raise: above all DifferentiationError, for a
-    gradient that does not exist."""
+    `PassManager` (the schedule is verified too), `red_zone` is that of `schedule`. Raises what the passes raise: above
+    all DifferentiationError, for a gradient that does not exist."""
     graphs = {graph.stage: graph}
     timings: list[Timing] = []
     for stage in STAGES[STAGES.index(graph.stage) + 1 :]:
