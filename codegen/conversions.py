@@ -26,8 +26,7 @@ Builder: TypeAlias = ir.IRBuilder
 
 def emit_cast(b: Builder, source: DType, target: DType, x: Value) -> Value:
     """`x` of element type `source` as `target`. Float to integer truncates, saturates and takes NaN to 0; to bool is
-    x != 0; an integer wraps. A half-precision result is rounded from f32, as
-    the interpreter does, and carried as f32."""
+    x != 0; an integer wraps. A half-precision result is rounded from f32, as the interpreter does, and stays f32."""
     if target in (bf16, f16) and source != target:
         return HALF_ROUND[target.name](b, emit_cast(b, source, f32, x))
     type_ = reshape_type(REGISTER_TYPES[target], x.type)
