@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.ir import evaluate_block
 from graphc.ir.attributes import DenseArray
+from graphc.ir.kernel_facts import can_fault
 from graphc.ir.schedule import Barrier, Buffer, Launch, Schedule
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +60,8 @@ class _Machine:
 
     def _launch(self, launch: Launch) -> None:
         places = {b.place for b in launch.reads}
-        if not any(b.place in places for b in launch.writes):
+        # A kernel that can fault is computed at once: elements that were overwritten already might fault.
+        if can_fault(launch.op) or not any(b.place in places for b in launch.writes):
             for buffer, result in zip(launch.writes, self._compute(launch), strict=True):
                 self._view(buffer)[...] = result
             return
