@@ -15,7 +15,6 @@ from graphc.codegen.index import Index, ravel
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels.contraction_loops import (
     Span,
-    Workspace,
     let,
     loop,
     n_blocks,
@@ -27,6 +26,7 @@ from graphc.codegen.kernels.contraction_loops import (
 from graphc.codegen.kernels.contraction_packing import left_operand, right_operand
 from graphc.codegen.kernels.contraction_plan import Roles, cost_of, roles_of, stride
 from graphc.codegen.kernels.contraction_tiles import Tiling, choose_tiling
+from graphc.codegen.kernels.scratch import Scratch
 from graphc.codegen.kernels.signature import describe, parameters, signature
 from graphc.codegen.source import Source
 from graphc.ir.graph import Op
@@ -47,7 +47,7 @@ def emit_contraction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     tiling = tiling_of(roles, target)
     emitter = _Emitter(op, slots, roles, tiling, source)
     emitter.write()
-    return Kernel(source.text(), params, emitter.units, emitter.workspace.bytes, unroll=False)
+    return Kernel(source.text(), params, emitter.units, emitter.scratch.nbytes)
 
 
 def tiling_of(roles: Roles, target: Target) -> Tiling:
@@ -71,7 +71,7 @@ class _Emitter:
         self._batches, self._m, self._n, self._k = (
             roles.extent(letters) for letters in (roles.batch, roles.left.own, roles.right.own, roles.k)
         )
-        self.workspace = Workspace(source, roles.accumulator)
+        self.scratch = Scratch(source)
 
     @property
     def units(self) -> int:
@@ -83,10 +83,10 @@ class _Emitter:
         self._direct = direct is not None
         if self._k:
             arguments = dict(zip(self._region.args, self._slots, strict=False))
-            shared = (self._elements, self._roles, arguments, self.workspace, self._tiling)
+            shared = (self._elements, self._roles, arguments, self.scratch, self._tiling)
             self._left, self._right = left_operand(*shared), right_operand(*shared)
             if not self._direct:
-                self._tile = self.workspace.take("tile", self._tiling.m_block * self._row)
+                self._tile = self.scratch.take(self._roles.accumulator, self._tiling.m_block * self._row, "tile")
         extents = (self._batches, self._m, self._n)
         with unit_loop(self._source, *extents, self._tiling) as (batch, rows, columns):
             if self._k:

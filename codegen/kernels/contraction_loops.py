@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from graphc.codegen.index import Condition, Index, unravel
 from graphc.codegen.kernels.contraction_tiles import Tiling
 from graphc.codegen.source import Source
-from graphc.ir.types import DType
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -28,21 +25,6 @@ class Span:
     def at(self, inside: Index) -> Index:
         """The flat index of the block's element number `inside`."""
         return (self.first + inside).within(0, self.extent - 1)
-
-
-class Workspace:
-    """The kernel's scratch memory, handed out in aligned pieces of one element type."""
-
-    def __init__(self, source: Source, dtype: DType):
-        self._source = source
-        self._dtype = dtype
-        self.bytes = 0
-
-    def take(self, name: str, elements: int) -> str:
-        """Define `name` as a pointer to `elements` elements, at the head of the kernel."""
-        self._source.line(f"{name} = scratch_{self._dtype}(scratch, {self.bytes})", depth=0)
-        self.bytes += -(-elements * self._dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
-        return name
 
 
 def n_blocks(extent: int, block: int) -> int:

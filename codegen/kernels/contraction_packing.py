@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 from graphc.codegen.expression import Elements, Expression
 from graphc.codegen.index import Index
-from graphc.codegen.kernels.contraction_loops import Span, Workspace, let, loop, pointer, when
+from graphc.codegen.kernels.contraction_loops import Span, let, loop, pointer, when
 from graphc.codegen.kernels.contraction_plan import Roles, Side, Strides, address, runs_along_k, strides_of
 from graphc.codegen.kernels.contraction_tiles import Tiling
+from graphc.codegen.kernels.scratch import Scratch
 from graphc.codegen.source import Source
 from graphc.ir.graph import Value
 
@@ -67,13 +68,13 @@ class InPlace:
 class PackedRows:
     """The left operand, copied block by block in the direction in which its elements are neighbours."""
 
-    def __init__(self, reader: _Reader, workspace: Workspace, tiling: Tiling, m: int, along_k: bool):
+    def __init__(self, reader: _Reader, scratch: Scratch, tiling: Tiling, m: int, along_k: bool):
         rows, steps = min(m, tiling.m_block), tiling.k_block
         self._reader = reader
         self._along_k = along_k
         self._width = tiling.rows
         self.row, self.step = (steps, 1) if along_k else (1, rows)
-        self._buffer = workspace.take("left", rows * steps)
+        self._buffer = scratch.take(reader.dtype, rows * steps, "left")
 
     def prepare(self, batch: Index, own: Span, k: Span) -> None:
         source = self._reader.source
@@ -99,7 +100,7 @@ class PackedPanels:
     def __init__(
         self,
         reader: _Reader,
-        workspace: Workspace,
+        scratch: Scratch,
         tiling: Tiling,
         n: int,
         k: int,
@@ -114,12 +115,12 @@ class PackedPanels:
         self._turn = along_k and k >= lanes
         self._room = -(-tiling.k_block // lanes) * lanes if self._turn else tiling.k_block
         panels = -(-min(n, tiling.n_block) // tiling.panel)
-        self._buffer = workspace.take("right", panels * self._room * tiling.panel)
+        self._buffer = scratch.take(reader.dtype, panels * self._room * tiling.panel, "right")
         # Turned in whole blocks of lanes x lanes: straight from memory only if that reads nothing beyond the end of k.
         self._straight = strides.own if strides is not None and strides.k == 1 and k % lanes == 0 else None
         self._rows = ""
         if self._turn and self._straight is None:
-            self._rows = workspace.take("rows", lanes * self._room)
+            self._rows = scratch.take(reader.dtype, lanes * self._room, "rows")
 
     def prepare(self, batch: Index, own: Span, k: Span) -> None:
         source = self._reader.source
@@ -177,7 +178,7 @@ class PackedPanels:
 
 
 def left_operand(
-    elements: Elements, roles: Roles, slots: Mapping[Value, int], workspace: Workspace, tiling: Tiling
+    elements: Elements, roles: Roles, slots: Mapping[Value, int], scratch: Scratch, tiling: Tiling
 ) -> InPlace | PackedRows:
     """The left operand: in place where it has strides, unless that would touch many places far apart, many times."""
     side = roles.left
@@ -188,11 +189,11 @@ def left_operand(
         far = abs(strides.k) * roles.accumulator.itemsize >= _FAR_APART
         if not (far and k >= _OFTEN_ENOUGH and n > 2 * tiling.panel):
             return InPlace(reader, tiling.rows, strides.own, strides.k)
-    return PackedRows(reader, workspace, tiling, m, runs_along_k(roles, side))
+    return PackedRows(reader, scratch, tiling, m, runs_along_k(roles, side))
 
 
 def right_operand(
-    elements: Elements, roles: Roles, slots: Mapping[Value, int], workspace: Workspace, tiling: Tiling
+    elements: Elements, roles: Roles, slots: Mapping[Value, int], scratch: Scratch, tiling: Tiling
 ) -> InPlace | PackedPanels:
     """The right operand: in place where its columns are neighbours, fill vectors, and are used a few times only."""
     side = roles.right
@@ -201,4 +202,4 @@ def right_operand(
     strides = strides_of(roles, side)
     if strides is not None and strides.own == 1 and n % tiling.lanes == 0 and m <= 2 * tiling.rows:
         return InPlace(reader, tiling.panel, 1, strides.k)
-    return PackedPanels(reader, workspace, tiling, n, k, runs_along_k(roles, side), strides)
+    return PackedPanels(reader, scratch, tiling, n, k, runs_along_k(roles, side), strides)

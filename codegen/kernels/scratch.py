@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 from graphc.codegen.source import Source
 from graphc.ir.types import DType
 
@@ -10,12 +12,18 @@ _ALIGNMENT = 1024
 
 
 class Scratch:
-    """Hands out pieces of at most `limit` bytes together."""
+    """Hands out pieces; those that are not required, only while all take at most `limit` bytes."""
 
-    def __init__(self, source: Source, limit: int):
+    def __init__(self, source: Source, limit: int = 0):
         self._source = source
         self._limit = limit
         self.nbytes = 0
+
+    @overload
+    def take(self, dtype: DType, count: int, hint: str, required: Literal[True] = True) -> str: ...
+
+    @overload
+    def take(self, dtype: DType, count: int, hint: str, required: bool) -> str | None: ...
 
     def take(self, dtype: DType, count: int, hint: str, required: bool = True) -> str | None:
         """A pointer variable to `count` elements of the register type of `dtype`. None where it does not fit and is

@@ -1,16 +1,16 @@
-"""Runs contraction kernels on buffers between pages that may not be touched. Run as a module; it dies on a stray read."""
+"""Runs contraction kernels on buffers between pages that may not be touched. As a module, dies on a stray read."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
 
 import numpy as np
 
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
 from graphc.codegen.llvm import compile_kernel
+from graphc.ir.target import Target
 from graphc.ir.types import bf16, f32
 from tests.codegen.harness import Array, _loaded
 from tests.contraction.products import check_product, contraction, negated, random_operands
@@ -24,6 +24,8 @@ CASES = [
         ((48, 16, 33), f32),
         ((33, 16, 48), f32),
         ((7, 80, 16), f32),
+        ((4, 10, 16), f32),
+        ((8, 24, 16), f32),
         ((64, 10, 128), f32),
         ((32, 33, 64), bf16),
     )
@@ -47,10 +49,14 @@ class Fenced:
                 raise OSError(ctypes.get_errno(), "mprotect")
 
 
-def run_fenced(spec: str, arrays: Sequence[Array], epilogue: bool, at_end: bool) -> Array:
+def run_fenced(
+    spec: str, arrays: tuple[Array, Array], epilogue: bool, at_end: bool, target: Target | None = None
+) -> Array:
+    """The result of a contraction (negated by its epilogue, if any), made for a target that this machine can run."""
+    target = target or host_target()
     op = contraction(spec, *arrays, negated if epilogue else None)
-    kernel = emit_kernel(op, (0, 1, 2), host_target())
-    compiled = compile_kernel(kernel, host_target())
+    kernel = emit_kernel(op, (0, 1, 2), target)
+    compiled = compile_kernel(kernel, target)
     result = op.results[0].type
     sizes = [*(a.nbytes for a in arrays), result.nbytes, kernel.scratch_bytes, 4]
     buffers = [Fenced(nbytes, at_end) for nbytes in sizes]

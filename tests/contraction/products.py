@@ -52,21 +52,22 @@ def negated(builder: Builder, product: Value) -> Value:
 
 def check_product(actual: Array, spec: str, a: Array, b: Array) -> None:
     """Fails unless `actual` is the contraction of a and b: exactly for integers, else within the error bound of a sum
-    of k products in any order, (k + 1) roundings of the sum of magnitudes (Higham, Accuracy and Stability, 2002, section
-    3.1), and one rounding to the result's type."""
+    of k products in any order, (k + 1) roundings of the sum of magnitudes (Higham, "Accuracy and Stability of Numerical
+    Algorithms", 2002, section 3.1), and one rounding to the result's type."""
     dtype, at = from_numpy_dtype(actual.dtype), parse_spec(spec)
     if not dtype.is_float:
         with np.errstate(all="ignore"):
             np.testing.assert_array_equal(actual, np.einsum(spec, a, b, dtype=a.dtype))
         return
     steps = int(np.prod([a.shape[at.a.index(x)] for x in at.k], dtype=np.int64))
-    wide_a, wide_b = a.astype(np.longdouble), b.astype(np.longdouble)
+    wide = np.longdouble if dtype.itemsize == 8 else np.float64
+    wide_a, wide_b = a.astype(wide), b.astype(wide)
     exact = np.einsum(spec, wide_a, wide_b)
     magnitude = np.einsum(spec, abs(wide_a), abs(wide_b))
     bound = (steps + 1) * ROUNDING[dtype.accumulator.name] * magnitude + TINY[dtype.name]
     if dtype != dtype.accumulator:
         bound = bound + ROUNDING[dtype.name] * (abs(exact) + bound)
-    error = abs(actual.astype(np.longdouble) - exact)
+    error = abs(actual.astype(wide) - exact)
     worst = error - bound
     assert bool((error <= bound).all()), f"{spec}: {actual.dtype}{actual.shape} is off its bound by {worst.max()}"
 

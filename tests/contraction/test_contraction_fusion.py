@@ -120,6 +120,15 @@ def test_generated_operands() -> None:
     check_against_records(fused("contraction", types_of(arrays), region), arrays, 1e-5)
 
 
+def test_costly_prologue_over_many_columns() -> None:
+    arrays = [array(90, 70), array(70, 600), array(90, 70)]
+
+    def region(b: Builder, x: Value, y: Value, mask: Value) -> Value:
+        return b.contract(b.mul(b.tanh(b.exp(x)), mask), y, spec="mk,kn->mn")
+
+    check_against_records(fused("contraction", types_of(arrays), region), arrays, 1e-5)
+
+
 def test_iota_and_splat_operands_alone() -> None:
     def region(b: Builder, x: Value) -> Value:
         ramp = b.cast(b.iota(dtype=i64, shape=(K, N), axis=1), dtype=f32)

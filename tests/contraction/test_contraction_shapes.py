@@ -13,9 +13,7 @@ from tests.contraction.products import check_product, check_spec, contraction, n
 
 TRANSPOSES = ("mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn")
 SIZES = (1, 2, 3, 7, 15, 16, 17, 47, 48, 49, 64, 65, 100, 129)
-TRIPLES = [
-    (SIZES[i], SIZES[(5 * i + 3) % len(SIZES)], SIZES[(9 * i + 9) % len(SIZES)]) for i in range(len(SIZES))
-]
+TRIPLES = [(SIZES[i], SIZES[(5 * i + 3) % len(SIZES)], SIZES[(9 * i + 9) % len(SIZES)]) for i in range(len(SIZES))]
 
 
 @pytest.mark.parametrize("spec", TRANSPOSES)
@@ -26,7 +24,7 @@ def test_matrix_products(spec: str, m: int, n: int, k: int) -> None:
 
 @pytest.mark.parametrize("spec", TRANSPOSES)
 @pytest.mark.parametrize(
-    ("m", "n", "k"), [(64, 128, 784), (784, 128, 64), (64, 10, 128), (300, 70, 5), (5, 300, 600), (257, 129, 700)]
+    ("m", "n", "k"), [(64, 128, 784), (784, 128, 64), (64, 10, 128), (5, 300, 600), (257, 129, 300)]
 )
 def test_several_blocks(spec: str, m: int, n: int, k: int) -> None:
     check_spec(spec, {"m": m, "n": n, "k": k}, f32)
