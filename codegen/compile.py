@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir as llvm
 
-from graphc.codegen.c_api import c_name, emit_c_api
-from graphc.codegen.driver import emit_driver, plan_layout, slots_of
+from graphc.codegen.c_api import SUFFIXES, emit_c_api
+from graphc.codegen.c_header import c_name
+from graphc.codegen.driver import Layout, emit_driver, plan_layout, slots_of
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels import emit_kernel
 from graphc.codegen.llvm import CompiledKernel, compile_kernel, compile_module, link, target_machine
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Value
 from graphc.ir.schedule import Schedule
 from graphc.ir.target import Target
 from graphc.runtime.artifact import state_header
 from graphc.runtime.program import Fault, MachineTarget, Port, Program
+
+_RESERVED = "__metadata__"  # what a state cannot be called in a safetensors file
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Emitted:
 
     def llvm_text(self) -> str:
         """Every kernel's optimised LLVM IR, then the driver's."""
-        driver, _ = self._driver(_entry(self.schedule.graph))
+        driver, _ = self._driver(_entry(self.schedule.graph.name))
         return "\n\n".join([*(k.llvm_text for k in self._compiled()), str(driver)])
 
     def assembly_text(self) -> str:
@@ -46,31 +51,35 @@ class Emitted:
         return "\n\n".join(kernel.assembly for kernel in self._compiled())
 
     def compile(self) -> Program:
-        """The program as objects for this process: one per kernel, shared between programs, and the driver."""
-        graph = self.schedule.graph
-        driver, faults = self._driver(_entry(graph))
-        objects = [k.object_code for k in self._compiled()]
-        return self._program(graph.name, _entry(graph), (compile_module(str(driver), self.target), *objects), faults)
+        """The program as objects for this process: the driver, and one per kernel, shared between programs."""
+        name = self.schedule.graph.name
+        entry = _entry(name)
+        driver, faults = self._driver(entry)
+        kernels = [k.object_code for k in self._compiled()]
+        return self._program(name, entry, (compile_module(str(driver), self.target), *kernels), faults)
 
     def compile_library(self, name: str) -> Program:
-        """The program as one object with the C interface `name`_init, `name`_step, ... and nothing else visible."""
+        """The program as one object with the C interface `name`_init, `name`_step, ...; besides that, only its entry
+        `name`_run is visible. `name` must be a C identifier."""
         entry = f"{name}_run"
         driver, faults = self._driver(entry)
         described = self._program(name, entry, (), faults)
-        interface = emit_c_api(described, name, state_header(described.states))
+        interface = emit_c_api(described, name, state_header(described.states), self.debug)
         self._prepare(interface)
-        visible = {f"{name}_{suffix}" for suffix in ("run", "init", "step", "state", "save", "message", "free")}
+        visible = {entry, *(f"{name}_{suffix}" for suffix in SUFFIXES)}
         image = link(self._compiled(), [str(driver), str(interface)], visible, self.target)
-        return self._program(name, entry, (image,), faults)
+        return dataclasses.replace(described, objects=(image,))
 
     def _compiled(self) -> list[CompiledKernel]:
         return [compile_kernel(kernel, self.target) for kernel in self.distinct if kernel.units]
 
     def _driver(self, entry: str) -> tuple[llvm.Module, tuple[Fault, ...]]:
-        layout = plan_layout(self.schedule, self.kernels, self.debug)
-        module, faults = emit_driver(self.schedule, self.kernels, layout, entry)
+        module, faults = emit_driver(self.schedule, self.kernels, self._layout(), entry)
         self._prepare(module)
         return module, faults
+
+    def _layout(self) -> Layout:
+        return plan_layout(self.schedule, self.kernels, self.debug)
 
     def _prepare(self, module: llvm.Module) -> None:
         module.triple = self.target.triple
@@ -82,10 +91,13 @@ class Emitted:
             name=name,
             entry=entry,
             objects=objects,
-            inputs=tuple(Port(_name(v, i, "input"), v.type) for i, v in enumerate(graph.inputs)),
-            states=tuple(Port(_name(v, i, "state"), v.type, v in graph.updates) for i, v in enumerate(graph.states)),
-            outputs=tuple(Port(_name(v, i, "output"), v.type) for i, v in enumerate(graph.results)),
-            arena_bytes=plan_layout(self.schedule, self.kernels, self.debug).arena_bytes,
+            inputs=_ports(graph.inputs, "input"),
+            states=tuple(
+                dataclasses.replace(port, updated=state in graph.updates)
+                for port, state in zip(_ports(graph.states, "state"), graph.states, strict=True)
+            ),
+            outputs=_ports(graph.results, "output"),
+            arena_bytes=self._layout().arena_bytes,
             faults=faults,
             target=MachineTarget(self.target.triple, self.target.cpu, self.target.features),
         )
@@ -93,14 +105,25 @@ class Emitted:
 
 def emit(schedule: Schedule, target: Target, debug: bool = False) -> Emitted:
     """Emit every kernel of a schedule for `target`. debug: red zones around the buffers, checked after each kernel;
-    the schedule must have been planned with room for them."""
+    the schedule must have been planned with room for them (`graphc.passes.pipeline.lower(..., red_zone=ZONE)`)."""
     kernels = tuple(emit_kernel(launch.op, slots_of(launch)[0], target) for launch in schedule.launches)
     return Emitted(schedule, target, kernels, debug)
 
 
-def _entry(graph: Graph) -> str:
-    return f"graphc_{c_name(graph.name)}"
+def _entry(name: str) -> str:
+    return f"graphc_{c_name(name)}"
 
 
-def _name(value: Value, index: int, role: str) -> str:
-    return value.name or f"{role}{index}"
+def _ports(values: Sequence[Value], role: str) -> tuple[Port, ...]:
+    """A port for each value, under its name, or its role and number; no two have the same."""
+    taken = {_RESERVED}
+    ports = []
+    for i, value in enumerate(values):
+        name = base = value.name or f"{role}{i}"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        ports.append(Port(name, value.type))
+    return tuple(ports)

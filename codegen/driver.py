@@ -1,7 +1,7 @@
 """The driver: one native function that runs a schedule's kernels in order.
 
-Its interface is `graphc.runtime.program`'s context. In a debug build the arena's red zones (see `Layout`) are filled
-before the first kernel and checked after every one, since sanitizers do not see emitted code.
+Its interface is the context of `graphc.runtime.program`. In a debug build the arena has red zones (see `Layout`), which
+are filled before the first kernel and checked after every one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from llvmlite import ir as llvm
 
 from graphc.codegen.kernel import Kernel
+from graphc.codegen.red_zones import ZONE, RedZones, Zone, zones_behind
 from graphc.ir.attributes import DenseArray
+from graphc.ir.errors import FaultError
 from graphc.ir.graph import Op
 from graphc.ir.kernel_facts import can_fault
 from graphc.ir.opdef import lookup
 from graphc.ir.schedule import Buffer, Launch, Schedule
-from graphc.runtime.program import FAULTS, Fault
+from graphc.ir.text.printer import print_attribute
+from graphc.runtime.memory import ALIGNMENT
+from graphc.runtime.program import FAULTS, Fault, RedZoneError
 
-FAULT_KINDS = {error: kind for kind, error in FAULTS.items()}
-RED_ZONE = 64  # bytes
-PATTERN = 0xA5
+_KINDS = {error: kind for kind, error in FAULTS.items()}
 
 _VOID = llvm.VoidType()
 _BYTE = llvm.IntType(8)
@@ -34,26 +36,26 @@ _CONTEXT_FIELDS = ("arena", "inputs", "states", "outputs", "fault")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things lie in the arena: the buffers, then the kernels' scratch. `red_zones` holds (offset, length)."""
+    """Where things lie in the arena that a program asks for: the schedule's buffers from `buffers` on, then, at
+    `scratch`, the working memory that all kernels share."""
 
+    buffers: int
+    scratch: int
     arena_bytes: int
-    scratch_offset: int
-    red_zones: tuple[tuple[int, int], ...] = ()
+    red_zones: tuple[Zone, ...] = ()
 
 
 def plan_layout(schedule: Schedule, kernels: Sequence[Kernel], debug: bool = False) -> Layout:
-    """Append scratch space for the hungriest kernel to the schedule's arena; in a debug build the schedule must have
-    been planned with gaps of `RED_ZONE` bytes after every buffer."""
+    """Append scratch memory for the hungriest kernel to the schedule's arena. In a debug build, red zones lie before
+    and behind every buffer: raises ValueError for a schedule that was planned with no room for them."""
     scratch_bytes = max((kernel.scratch_bytes for kernel in kernels), default=0)
-    scratch_offset = _align(schedule.arena_bytes) + (RED_ZONE if debug else 0)
-    end = scratch_offset + scratch_bytes
+    start = ZONE if debug else 0
+    scratch = start + _align(schedule.arena_bytes)
     if not debug:
-        return Layout(end, scratch_offset)
-    places = {b.offset: b.type.nbytes for b in schedule.buffers.values() if b.space == "arena"}
-    ends = [offset + size for offset, size in sorted(places.items())]
-    zones = [(e, _align(e) + RED_ZONE - e) for e in (*ends, end)]
-    zones.append((scratch_offset - RED_ZONE, RED_ZONE))
-    return Layout(_align(end) + RED_ZONE, scratch_offset, tuple(sorted(set(zones))))
+        return Layout(start, scratch, scratch + scratch_bytes)
+    buffers = {(start + b.offset, b.type.nbytes) for b in schedule.buffers.values() if b.space == "arena"}
+    zones = zones_behind({*buffers, (scratch, scratch_bytes)})
+    return Layout(start, scratch, sum(zones[-1]), ((0, ZONE), *zones))
 
 
 def slots_of(launch: Launch) -> tuple[tuple[int, ...], tuple[Buffer, ...]]:
@@ -70,13 +72,21 @@ def slots_of(launch: Launch) -> tuple[tuple[int, ...], tuple[Buffer, ...]]:
     return tuple(slots), tuple(distinct)
 
 
-def faults_of(launch: Launch) -> Fault | None:
-    """What it means when this launch's range checks fail; None where it has none."""
+def fault_of(launch: Launch) -> Fault | None:
+    """What it means when this launch's range checks fail; None where it has none. A kernel has one flag for all of its
+    checks: where they are of different kinds, the error is the one that covers them all."""
     ops = [op for op in launch.op.regions[0].walk() if can_fault(op)]
-    kinds = [FAULT_KINDS[error] for op in ops if (error := lookup(op.name).fault) is not None]
-    if not kinds:
+    errors = [error for op in ops if (error := lookup(op.name).fault) is not None]
+    if not errors:
         return None
-    return Fault(kinds[0], "; or ".join(f"{kind} in {_describe(op)}" for kind, op in zip(kinds, ops, strict=True)))
+    places = {op.location: None for op in ops}
+    together = len(places) == 1
+    texts = [
+        f"{_describe(op)}: {_KINDS[error]}" + ("" if together or op.location is None else f" ({op.location})")
+        for op, error in zip(ops, errors, strict=True)
+    ]
+    kind = _KINDS[errors[0] if len(set(errors)) == 1 else FaultError]
+    return Fault(kind, "; or ".join(dict.fromkeys(texts)), next(iter(places)) if together else None)
 
 
 def emit_driver(
@@ -84,68 +94,76 @@ def emit_driver(
 ) -> tuple[llvm.Module, tuple[Fault, ...]]:
     """The driver module, which declares the kernels it calls, and the faults its status codes stand for."""
     module = llvm.Module(f"driver.{schedule.graph.name}")
-    function = llvm.Function(module, llvm.FunctionType(_I32, [_PTR]), entry)
-    function.args[0].name = "context"
-    b = llvm.IRBuilder(function.append_basic_block("entry"))
-    pointers = _Pointers(b, function.args[0], module, schedule)
-    check = _emit_red_zone_check(module, layout) if layout.red_zones else None
-    if check is not None:
-        _fill_red_zones(b, pointers.fields["arena"], layout)
-    faults: list[Fault] = []
-    signatures: dict[str, llvm.Function] = {}
+    emitter = _Driver(schedule, layout, llvm.Function(module, llvm.FunctionType(_I32, [_PTR]), entry))
     for launch, kernel in zip(schedule.launches, kernels, strict=True):
-        if kernel.units == 0:
-            continue
-        callee = signatures.get(kernel.symbol)
-        if callee is None:
-            types = [_PTR] * (len(kernel.params) + 2) + [_I64, _I64]
-            callee = signatures[kernel.symbol] = llvm.Function(module, llvm.FunctionType(_VOID, types), kernel.symbol)
-        _, distinct = slots_of(launch)
-        scratch = pointers.byte(pointers.fields["arena"], layout.scratch_offset)
-        arguments = [*map(pointers.of, distinct), scratch, pointers.fault, _i64(0), _i64(kernel.units)]
-        b.call(callee, arguments)
-        fault = faults_of(launch)
-        if fault is not None:
-            faults.append(fault)
-            _return_if(b, b.load(pointers.fault, typ=_I32), len(faults))
-        if check is not None:
-            faults.append(
-                Fault("write outside a kernel's buffers", f"write outside the buffers of {_describe(launch.op)}")
-            )
-            _return_if(b, b.call(check, [pointers.fields["arena"]]), len(faults))
-    b.ret(_i32(0))
-    return module, tuple(faults)
+        if kernel.units:
+            emitter.launch(launch, kernel)
+    emitter.b.ret(_i32(0))
+    return module, tuple(emitter.faults)
 
 
-class _Pointers:
-    """Addresses of buffers, each computed once, at the entry."""
+class _Driver:
+    """Emits the function. The address of every buffer is computed once, at its beginning."""
 
-    def __init__(self, b: llvm.IRBuilder, context: llvm.Value, module: llvm.Module, schedule: Schedule):
-        self._b = b
-        self._constants = [_emit_constant(module, i, op) for i, op in enumerate(schedule.constants)]
-        self._found: dict[tuple[str, int], llvm.Value] = {}
-        self.fields: dict[str, llvm.Value] = {}
+    def __init__(self, schedule: Schedule, layout: Layout, function: llvm.Function):
+        self.module = function.module
+        self.layout = layout
+        self.faults: list[Fault] = []
+        (context,) = function.args
+        context.name = "context"
+        self.b = llvm.IRBuilder(function.append_basic_block("entry"))
+        self._constants = [_emit_constant(self.module, i, op) for i, op in enumerate(schedule.constants)]
+        self._callees: dict[str, llvm.Function] = {}
+        self._fields: dict[str, llvm.Value] = {}
         for i, name in enumerate(_CONTEXT_FIELDS):
-            place = self.byte(context, 8 * i)
-            self.fields[name] = place if name == "fault" else b.load(place, name=name, typ=_PTR)
-        self.fault = self.fields["fault"]
-        b.store(_i32(0), self.fault)
-        for buffer in {b.place: b for launch in schedule.launches for b in (*launch.reads, *launch.writes)}.values():
-            self._found[buffer.place] = self._address(buffer)
+            place = self._byte(context, 8 * i)
+            self._fields[name] = place if name == "fault" else self.b.load(place, name=name, typ=_PTR)
+        self.b.store(_i32(0), self._fields["fault"])
+        self._scratch = self._byte(self._fields["arena"], layout.scratch)
+        self._addresses: dict[tuple[str, int], llvm.Value] = {}
+        for launch in schedule.launches:
+            for buffer in (*launch.reads, *launch.writes):
+                if buffer.place not in self._addresses:
+                    self._addresses[buffer.place] = self._address(buffer)
+        self._zones = RedZones(self.module, "arena", layout.red_zones) if layout.red_zones else None
+        if self._zones is not None:
+            self._zones.fill(self.b, self._fields["arena"])
 
-    def byte(self, base: llvm.Value, offset: int) -> llvm.Value:
-        return self._b.gep(base, [_i64(offset)], source_etype=_BYTE, inbounds=True)
+    def launch(self, launch: Launch, kernel: Kernel) -> None:
+        """Run a kernel whole, then return from the program if it met a fault."""
+        b = self.b
+        pointers = [self._addresses[buffer.place] for buffer in slots_of(launch)[1]]
+        flag = self._fields["fault"]
+        b.call(self._callee(kernel), [*pointers, self._scratch, flag, _i64(0), _i64(kernel.units)])
+        fault = fault_of(launch)
+        if fault is not None:
+            self._return_if(b.icmp_signed("!=", b.load(flag, typ=_I32), _i32(0)), fault)
+        if self._zones is not None:
+            ops = ", ".join(dict.fromkeys(op.name for op in launch.op.regions[0].walk())) or "copy"
+            text = f"the kernel of {ops} wrote outside its buffers; this is a mistake in graphc, please report it"
+            broken = self._zones.broken(b, self._fields["arena"])
+            self._return_if(broken, Fault(_KINDS[RedZoneError], text, launch.op.location))
 
-    def of(self, buffer: Buffer) -> llvm.Value:
-        return self._found[buffer.place]
+    def _callee(self, kernel: Kernel) -> llvm.Function:
+        if kernel.symbol not in self._callees:
+            type_ = llvm.FunctionType(_VOID, [_PTR] * (len(kernel.params) + 2) + [_I64, _I64])
+            self._callees[kernel.symbol] = llvm.Function(self.module, type_, kernel.symbol)
+        return self._callees[kernel.symbol]
+
+    def _return_if(self, condition: llvm.Value, fault: Fault) -> None:
+        self.faults.append(fault)
+        with self.b.if_then(condition, likely=False):
+            self.b.ret(_i32(len(self.faults)))
 
     def _address(self, buffer: Buffer) -> llvm.Value:
         if buffer.space == "arena":
-            return self.byte(self.fields["arena"], buffer.offset)
+            return self._byte(self._fields["arena"], self.layout.buffers + buffer.offset)
         if buffer.space == "constant":
             return self._constants[buffer.index]
-        table = self.fields[buffer.space + "s"]
-        return self._b.load(self.byte(table, 8 * buffer.index), typ=_PTR)
+        return self.b.load(self._byte(self._fields[f"{buffer.space}s"], 8 * buffer.index), typ=_PTR)
+
+    def _byte(self, base: llvm.Value, offset: int) -> llvm.Value:
+        return self.b.gep(base, [_i64(offset)], source_etype=_BYTE, inbounds=True)
 
 
 def _emit_constant(module: llvm.Module, index: int, op: Op) -> llvm.Value:
@@ -156,77 +174,19 @@ def _emit_constant(module: llvm.Module, index: int, op: Op) -> llvm.Value:
     variable = llvm.GlobalVariable(module, type_, f"constant.{index}")
     variable.linkage = "internal"
     variable.global_constant = True
-    variable.align = 64
+    variable.align = ALIGNMENT
     variable.initializer = llvm.Constant(type_, bytearray(data))
     return variable
 
 
-def _fill_red_zones(b: llvm.IRBuilder, arena: llvm.Value, layout: Layout) -> None:
-    fill = b.module.declare_intrinsic(
-        "llvm.memset", [_PTR, _I64], llvm.FunctionType(_VOID, [_PTR, _BYTE, _I64, llvm.IntType(1)])
-    )
-    for offset, length in layout.red_zones:
-        place = b.gep(arena, [_i64(offset)], source_etype=_BYTE)
-        b.call(fill, [place, llvm.Constant(_BYTE, PATTERN), _i64(length), llvm.Constant(llvm.IntType(1), 0)])
-
-
-def _emit_red_zone_check(module: llvm.Module, layout: Layout) -> llvm.Function:
-    """`i32 check(arena)`: nonzero where any byte of a red zone has changed."""
-    table_type = llvm.ArrayType(_I64, 2 * len(layout.red_zones))
-    table = llvm.GlobalVariable(module, table_type, "red_zones")
-    table.linkage = "internal"
-    table.global_constant = True
-    table.initializer = llvm.Constant(table_type, [n for zone in layout.red_zones for n in zone])
-    function = llvm.Function(module, llvm.FunctionType(_I32, [_PTR]), "check_red_zones")
-    function.linkage = "internal"
-    entry, zones, bytes_, next_, done = (
-        function.append_basic_block(n) for n in ("entry", "zone", "byte", "next", "done")
-    )
-    b = llvm.IRBuilder(entry)
-    b.branch(zones)
-    b.position_at_end(zones)
-    zone = b.phi(_I64, "zone")
-    zone.add_incoming(_i64(0), entry)
-    broken = b.phi(_I32, "broken")
-    broken.add_incoming(_i32(0), entry)
-    row = b.shl(zone, _i64(1))
-    offset = b.load(b.gep(table, [row], source_etype=_I64), typ=_I64)
-    length = b.load(b.gep(table, [b.add(row, _i64(1))], source_etype=_I64), typ=_I64)
-    b.branch(bytes_)
-    b.position_at_end(bytes_)
-    i = b.phi(_I64, "i")
-    i.add_incoming(_i64(0), zones)
-    seen = b.phi(_I32, "seen")
-    seen.add_incoming(broken, zones)
-    byte = b.load(b.gep(function.args[0], [b.add(offset, i)], source_etype=_BYTE), typ=_BYTE)
-    seen_next = b.or_(seen, b.zext(b.icmp_unsigned("!=", byte, llvm.Constant(_BYTE, PATTERN)), _I32))
-    i_next = b.add(i, _i64(1))
-    i.add_incoming(i_next, bytes_)
-    seen.add_incoming(seen_next, bytes_)
-    b.cbranch(b.icmp_unsigned("<", i_next, length), bytes_, next_)
-    b.position_at_end(next_)
-    zone_next = b.add(zone, _i64(1))
-    zone.add_incoming(zone_next, next_)
-    broken.add_incoming(seen_next, next_)
-    b.cbranch(b.icmp_unsigned("<", zone_next, _i64(len(layout.red_zones))), zones, done)
-    b.position_at_end(done)
-    b.ret(seen_next)
-    return function
-
-
-def _return_if(b: llvm.IRBuilder, condition: llvm.Value, status: int) -> None:
-    with b.if_then(b.icmp_signed("!=", condition, _i32(0)), likely=False):
-        b.ret(_i32(status))
-
-
 def _describe(op: Op) -> str:
-    ops = {inner.name: None for region in op.regions for inner in region.walk()} or {op.name: None}
-    place = f" ({op.location})" if op.location else ""
-    return f"{', '.join(ops)}{place}"
+    """An op as in IR text, with types in place of values."""
+    attributes = ", ".join(f"{key} = {print_attribute(value)}" for key, value in op.attributes.items())
+    return f"{op.name}({', '.join(map(str, op.operand_types))})" + (f" {{{attributes}}}" if attributes else "")
 
 
 def _align(n: int) -> int:
-    return -(-n // RED_ZONE) * RED_ZONE
+    return -(-n // ALIGNMENT) * ALIGNMENT
 
 
 def _i32(n: int) -> llvm.Constant:

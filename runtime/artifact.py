@@ -4,25 +4,28 @@ PREFIX.o            the program's machine code
 PREFIX.so           the same as a shared library, where a C compiler was found
 PREFIX.h            its C interface
 PREFIX.gir          the graph it was compiled from, as text
-PREFIX.json         the manifest: ports, target, faults, checksum
+PREFIX.json         the manifest: ports, target, faults, checksums
 PREFIX.safetensors  the initial states, in port order
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphc.ir.errors import GraphcError
-from graphc.ir.types import DTYPES, TensorType
+from graphc.ir.location import Location
+from graphc.ir.types import DTYPES, TensorType, type_of
 from graphc.runtime.checkpoint import read_arrays, write_atomically
 from graphc.runtime.executor import Executor
+from graphc.runtime.loader import check_target
 from graphc.runtime.memory import aligned_empty
 from graphc.runtime.program import Fault, MachineTarget, Port, Program
 
@@ -45,31 +48,35 @@ class StoredProgram(Executor):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the states to a safetensors file, which `load_program(..., state=path)` and the C interface read."""
-        write_atomically(path, encode_states(self.program.states, self.states))
+        with self.turn.taken():
+            data = encode_states(self.program.states, self.states)
+        write_atomically(path, data)
 
 
 def load_program(prefix: str | os.PathLike[str], state: str | os.PathLike[str] | None = None) -> StoredProgram:
-    """Load what `graphc.export` wrote under `prefix`, without tracing or compiling. `state` names another state file.
+    """Load what `graphc.export` wrote under `prefix`, without tracing or compiling. `state` names another file of
+    states: one that `save` or the C interface wrote, or any safetensors file with all the names.
 
-    Raises FileNotFoundError naming a missing file, ArtifactError for damaged ones, TargetMismatchError on a CPU that
-    lacks what the code needs, CheckpointError or ShapeError for states that do not fit.
+    Raises FileNotFoundError naming a missing file, ArtifactError for damaged ones and for states that do not fit,
+    CheckpointError for a state file that cannot be read, TargetMismatchError on a CPU that lacks what the code needs.
     """
     program = read_program(prefix)
+    check_target(program.target, program.name)
     path = Path(state) if state is not None else artifact_file(prefix, "safetensors")
     arrays, _ = read_arrays(path)
-    states = []
-    for port in program.states:
-        if port.name not in arrays:
-            raise ArtifactError(f"{path} has no entry {port.name!r}, a state of {program.name}")
-        found = arrays[port.name]
-        if found.shape != port.type.shape or found.dtype != port.type.dtype.numpy:
-            raise ArtifactError(
-                f"{path}: {port.name!r} is {found.dtype}{list(found.shape)}, but {program.name} needs {port.type}"
-            )
-        buffer = aligned_empty(port.type)
-        buffer[...] = found
-        states.append(buffer)
-    return StoredProgram(program, states)
+    return StoredProgram(program, [_state(port, arrays, path) for port in program.states])
+
+
+def _state(port: Port, arrays: Mapping[str, Array], path: Path) -> Array:
+    """The state of a port, in memory that a program can work in."""
+    found = arrays.get(port.name)
+    if found is None:
+        raise ArtifactError(f"{path} has no entry {port.name!r}, which the program needs as {port.type}")
+    if found.shape != port.type.shape or found.dtype != port.type.dtype.numpy:
+        raise ArtifactError(f"{path}: {port.name!r} is {type_of(found)}, but the program needs {port.type}")
+    buffer = aligned_empty(port.type)
+    buffer[...] = found
+    return buffer
 
 
 def artifact_file(prefix: str | os.PathLike[str], suffix: str) -> Path:
@@ -78,62 +85,59 @@ def artifact_file(prefix: str | os.PathLike[str], suffix: str) -> Path:
 
 
 def write_program(prefix: str | os.PathLike[str], program: Program) -> None:
-    """Write PREFIX.o and PREFIX.json. `program` must have one object."""
+    """Write PREFIX.o, then PREFIX.json, which vouches for it. `program` must have one object."""
     (image,) = program.objects
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
+    described = {
         "name": program.name,
         "entry": program.entry,
         "inputs": [_port_record(p) for p in program.inputs],
         "states": [_port_record(p) for p in program.states],
         "outputs": [_port_record(p) for p in program.outputs],
         "arena_bytes": program.arena_bytes,
-        "faults": [{"kind": f.kind, "message": f.message} for f in program.faults],
-        "target": {
-            "triple": program.target.triple,
-            "cpu": program.target.cpu,
-            "features": program.target.features,
-        },
+        "faults": [_fault_record(f) for f in program.faults],
+        "target": dataclasses.asdict(program.target),
         "object_sha256": hashlib.sha256(image).hexdigest(),
     }
+    manifest = {"format": FORMAT, "version": VERSION, "sha256": _checksum(described), "program": described}
     write_atomically(artifact_file(prefix, "o"), image)
     write_atomically(artifact_file(prefix, "json"), json.dumps(manifest, indent=1).encode())
 
 
 def read_program(prefix: str | os.PathLike[str]) -> Program:
     """Read PREFIX.json and PREFIX.o. Raises FileNotFoundError or ArtifactError."""
-    path = artifact_file(prefix, "json")
-    image_path = artifact_file(prefix, "o")
+    path, image_path = artifact_file(prefix, "json"), artifact_file(prefix, "o")
     for needed in (path, image_path):
         if not needed.exists():
             raise FileNotFoundError(f"{needed} is missing; graphc.export(step, args, {os.fspath(prefix)!r}) writes it")
     try:
         manifest = json.loads(path.read_bytes())
-        if manifest["format"] != FORMAT:
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ArtifactError(f"{path} is not the manifest of a graphc program")
         if manifest["version"] != VERSION:
             raise ArtifactError(
                 f"{path} has format version {manifest['version']}, this graphc reads {VERSION}; export it again"
             )
+        described = manifest["program"]
+        if manifest["sha256"] != _checksum(described):
+            raise ArtifactError(f"{path} is damaged: it does not match its own checksum; export it again")
         image = image_path.read_bytes()
-        if hashlib.sha256(image).hexdigest() != manifest["object_sha256"]:
+        if hashlib.sha256(image).hexdigest() != described["object_sha256"]:
             raise ArtifactError(f"{image_path} is damaged: its checksum is not the one in {path.name}; export it again")
         return Program(
-            name=manifest["name"],
-            entry=manifest["entry"],
+            name=described["name"],
+            entry=described["entry"],
             objects=(image,),
-            inputs=tuple(map(_port, manifest["inputs"])),
-            states=tuple(map(_port, manifest["states"])),
-            outputs=tuple(map(_port, manifest["outputs"])),
-            arena_bytes=int(manifest["arena_bytes"]),
-            faults=tuple(Fault(f["kind"], f["message"]) for f in manifest["faults"]),
-            target=MachineTarget(**manifest["target"]),
+            inputs=tuple(map(_port, described["inputs"])),
+            states=tuple(map(_port, described["states"])),
+            outputs=tuple(map(_port, described["outputs"])),
+            arena_bytes=described["arena_bytes"],
+            faults=tuple(map(_fault, described["faults"])),
+            target=MachineTarget(**described["target"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ArtifactError):
-            raise
-        raise ArtifactError(f"{path} is damaged: {error}") from None
+    except ArtifactError:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}; export it again") from None
 
 
 def state_header(ports: Sequence[Port]) -> bytes:
@@ -155,6 +159,11 @@ def encode_states(ports: Sequence[Port], states: Sequence[Array]) -> bytes:
     return b"".join([state_header(ports), *(np.ascontiguousarray(s).tobytes() for s in states)])
 
 
+def _checksum(described: dict[str, Any]) -> str:
+    """Of what is said of a program, whatever the layout of its text."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
 def _port_record(port: Port) -> dict[str, Any]:
     return {
         "name": port.name,
@@ -165,5 +174,14 @@ def _port_record(port: Port) -> dict[str, Any]:
 
 
 def _port(record: dict[str, Any]) -> Port:
-    type_ = TensorType(DTYPES[record["dtype"]], tuple(int(n) for n in record["shape"]))
-    return Port(str(record["name"]), type_, bool(record["updated"]))
+    return Port(record["name"], TensorType(DTYPES[record["dtype"]], tuple(record["shape"])), record["updated"])
+
+
+def _fault_record(fault: Fault) -> dict[str, Any]:
+    place = dataclasses.asdict(fault.location) if fault.location else None
+    return {"kind": fault.kind, "message": fault.message, "location": place}
+
+
+def _fault(record: dict[str, Any]) -> Fault:
+    place = record["location"]
+    return Fault(record["kind"], record["message"], Location(**place) if place else None)

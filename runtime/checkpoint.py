@@ -76,20 +76,26 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[st
     """The arrays and metadata of a safetensors file. Raises FileNotFoundError, or CheckpointError naming the file and
     what is wrong with it."""
     data = Path(path).read_bytes()
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path} is a pickled PyTorch file, which graphc does not read (unpickling runs code); "
-            "save it with safetensors.torch.save_file(model.state_dict(), path)"
-        )
     try:
         tensors = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
+        raise CheckpointError(_why_unreadable(path, data, error)) from None
     arrays: dict[str, Array] = {}
     for name, tensor in tensors:
         dtype = _STORED_NAMES.get(tensor["dtype"])
         if dtype is None:
             raise CheckpointError(f"{path}: {name!r} has dtype {tensor['dtype']}, which graphc does not support")
-        arrays[name] = np.frombuffer(tensor["data"], dtype.numpy).reshape(tensor["shape"])
+        array = np.frombuffer(tensor["data"], dtype.numpy).reshape(tensor["shape"])
+        arrays[name] = array.view(np.uint8) != 0 if dtype.is_bool else array  # a true bool is 1 and nothing else
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return arrays, header.get("__metadata__", {})
+    return arrays, header.get("__metadata__") or {}
+
+
+def _why_unreadable(path: str | os.PathLike[str], data: bytes, error: Exception) -> str:
+    # A safetensors file may begin with the same bytes, so this is asked only of what cannot be read as one.
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        return (
+            f"{os.fspath(path)} is a pickled PyTorch file, which graphc does not read (unpickling runs code); in "
+            "PyTorch, write it with safetensors.torch.save_file(model.state_dict(), path)"
+        )
+    return f"{os.fspath(path)} is not a whole safetensors file: {error}"

@@ -3,92 +3,166 @@
 from __future__ import annotations
 
 import ctypes
-import threading
+import struct
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from graphc.ir.errors import DTypeError, ShapeError
-from graphc.ir.types import type_of
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import ALIGNMENT, address_of, aligned_bytes
-from graphc.runtime.program import FAULTS, Port, Program
+from graphc.runtime.program import Port, Program
+from graphc.runtime.turns import Turn
 
 Array = np.ndarray[Any, Any]
 
 
 class _Context(ctypes.Structure):
     _fields_ = (
-        ("arena", ctypes.c_void_p),
-        ("inputs", ctypes.c_void_p),
-        ("states", ctypes.c_void_p),
-        ("outputs", ctypes.c_void_p),
+        ("arena", ctypes.c_size_t),
+        ("inputs", ctypes.c_size_t),
+        ("states", ctypes.c_size_t),
+        ("outputs", ctypes.c_size_t),
         ("fault", ctypes.c_int32),
     )
 
 
 class Executor:
-    """A program bound to its states. Calls are serialised: the arena belongs to one call at a time.
+    """A program bound to its states. Calls take turns, also with those of other executors of the same states; another
+    thread may run Python meanwhile.
 
     states: one array per state port, dense row-major, aligned to 64 bytes; the program updates them in place.
-    Raises ShapeError or DTypeError where a state does not fit its port.
+    Raises ShapeError or DTypeError where a state does not fit its port, and ValueError where its memory does not.
     """
 
     def __init__(self, program: Program, states: Sequence[Array]):
         self.program = program
-        self.states = list(states)
-        _check_arrays("state", program.states, self.states)
+        self.states = tuple(states)
+        _check_count("state", program.states, self.states)
         for port, array in zip(program.states, self.states, strict=True):
-            if array.size and address_of(array) % ALIGNMENT:
-                raise ValueError(f"state {port.name!r} is not aligned to {ALIGNMENT} bytes")
-        self._lock = threading.Lock()
+            _check_array("state", port, array)
+        _check_memory(program.states, self.states)
+        self._kinds = [(port.type.shape, port.type.dtype.numpy, port) for port in program.inputs]
         self._loaded = LoadedProgram(program)
         self._arena = aligned_bytes(program.arena_bytes)
-        self._inputs = (ctypes.c_void_p * len(program.inputs))()
-        self._outputs = (ctypes.c_void_p * len(program.outputs))()
-        self._states = (ctypes.c_void_p * len(program.states))(*map(address_of, self.states))
-        self._output_kinds = [(port.type.shape, port.type.dtype.numpy) for port in program.outputs]
-        self._context = _Context(
-            address_of(self._arena),
-            ctypes.addressof(self._inputs),
-            ctypes.addressof(self._states),
-            ctypes.addressof(self._outputs),
-            0,
+        self.turn = Turn([address_of(array) for array in self.states])
+        self._hot = self._precomputed()
+
+    def _precomputed(self) -> tuple[Any, ...]:
+        """Everything that `run` needs, so that it looks nothing up."""
+        program = self.program
+        pointers = (ctypes.c_size_t * (len(program.inputs) + len(program.outputs)))()
+        scalars = (ctypes.c_double * len(program.inputs))()
+        states = (ctypes.c_size_t * len(self.states))(*map(address_of, self.states))
+        inputs_at = ctypes.addressof(pointers)
+        outputs_at = inputs_at + len(program.inputs) * ctypes.sizeof(ctypes.c_size_t)
+        context = _Context(address_of(self._arena), inputs_at, ctypes.addressof(states), outputs_at, 0)
+        updated = sorted(
+            _span(array)
+            for port, array in zip(program.states, self.states, strict=True)
+            if port.updated and array.nbytes
         )
-        self._address = ctypes.addressof(self._context)
+        return (
+            self.turn.acquire,
+            self._loaded.entry,
+            ctypes.addressof(context),
+            struct.Struct(f"{len(pointers)}N").pack_into,
+            pointers,
+            scalars,
+            [ctypes.addressof(scalars) + i * ctypes.sizeof(ctypes.c_double) for i in range(len(scalars))],
+            [first for first, _ in updated],
+            [end for _, end in updated],
+            [(port.type.shape, port.type.dtype.numpy) for port in program.outputs],
+            (context, states),  # what addresses above point to
+        )
 
-    def __call__(self, *inputs: Array) -> list[Array]:
-        """Run once: one array per input port in, one fresh array per output port out. Inputs that are not dense
-        row-major are copied. Raises ShapeError or DTypeError for an input that does not fit, OutOfRangeError for an
-        index out of range; no state has changed then."""
-        _check_arrays("input", self.program.inputs, inputs, dense=False)
-        return self.run([np.ascontiguousarray(array) for array in inputs])
+    def __call__(self, *inputs: Array | float) -> list[Array]:
+        """Run once: one array per input port in, one fresh array per output port out. A Python number may stand for an
+        array without dimensions. Raises ShapeError or DTypeError for an input that does not fit, and a FaultError
+        (OutOfRangeError, ...) for a value that does not; no state has changed then."""
+        _check_count("input", self.program.inputs, inputs)
+        checked: list[Array | float] = []
+        for array, (shape, dtype, port) in zip(inputs, self._kinds, strict=True):
+            if not isinstance(array, np.ndarray):
+                array = _as_array(array, port)
+            if array.shape != shape or array.dtype != dtype:
+                _check_array("input", port, array)
+            checked.append(array)
+        return self.run(checked)
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """As a call, without the checks: `inputs` are dense arrays of exactly the ports' types."""
-        with self._lock:
+    def run(self, inputs: Sequence[Array | float]) -> list[Array]:
+        """As a call, without the checks: `inputs` holds as many arrays as there are input ports, of exactly their
+        types, or a Python float for an f64[]. An array that is not dense row-major, or that overlaps a state that the
+        program updates, is copied."""
+        acquire, entry, context, pack, pointers, scalars, scalars_at, starts, ends, kinds, _ = self._hot
+        lock = acquire()
+        try:
+            addresses = []
+            copies = []  # kept until the call is over
             for i, array in enumerate(inputs):
-                self._inputs[i] = array.__array_interface__["data"][0]
-            outputs = [np.empty(shape, dtype) for shape, dtype in self._output_kinds]
-            for i, array in enumerate(outputs):
-                self._outputs[i] = array.__array_interface__["data"][0]
-            status = self._loaded.entry(self._address)
+                if isinstance(array, float):
+                    scalars[i] = array
+                    addresses.append(scalars_at[i])
+                    continue
+                address, flags = address_of(array), array.flags
+                near = bisect_right(ends, address)
+                overlaps = near < len(ends) and starts[near] < address + array.nbytes
+                if overlaps or not (flags.c_contiguous and flags.aligned):
+                    copied = array.copy(order="C")
+                    copies.append(copied)
+                    address = address_of(copied)
+                addresses.append(address)
+            outputs = [np.empty(shape, dtype) for shape, dtype in kinds]
+            addresses += map(address_of, outputs)
+            pack(pointers, 0, *addresses)
+            status = entry(context)
+        finally:
+            lock.release()
         if status:
-            fault = self.program.faults[status - 1]
-            raise FAULTS[fault.kind](fault.message)
+            raise self.program.faults[status - 1].error()
         return outputs
 
 
-def _check_arrays(role: str, ports: Sequence[Port], arrays: Sequence[Array], dense: bool = True) -> None:
-    if len(arrays) != len(ports):
+def _check_count(role: str, ports: Sequence[Port], found: Sequence[object]) -> None:
+    if len(found) != len(ports):
         names = ", ".join(port.name for port in ports) or "none"
-        raise ShapeError(f"the program takes {len(ports)} {role}s ({names}), got {len(arrays)}")
-    for port, array in zip(ports, arrays, strict=True):
-        found = type_of(array)
-        if found.dtype != port.type.dtype:
-            raise DTypeError(f"{role} {port.name!r} must be {port.type}, got {found}; cast it with astype")
-        if found.shape != port.type.shape:
-            raise ShapeError(f"{role} {port.name!r} must be {port.type}, got {found}")
-        if dense and not array.flags.c_contiguous:
-            raise ValueError(f"{role} {port.name!r} is not dense row-major")
+        raise ShapeError(f"the program takes {len(ports)} {role}s ({names}), got {len(found)}")
+
+
+def _check_array(role: str, port: Port, array: Array) -> None:
+    if array.dtype != port.type.dtype.numpy:
+        raise DTypeError(
+            f"{role} {port.name!r} must be {port.type}, got an array of {array.dtype}; "
+            f"convert it with astype({port.type.dtype.numpy.name!r})"
+        )
+    if array.shape != port.type.shape:
+        raise ShapeError(f"{role} {port.name!r} must be {port.type}, got an array of shape {list(array.shape)}")
+
+
+def _check_memory(ports: Sequence[Port], states: Sequence[Array]) -> None:
+    """Raises ValueError for memory that a program cannot work in."""
+    for port, array in zip(ports, states, strict=True):
+        if not array.flags.carray or address_of(array) % ALIGNMENT:
+            raise ValueError(f"state {port.name!r} must be writable, dense and aligned to {ALIGNMENT} bytes")
+    spans = sorted((*_span(array), port.name) for port, array in zip(ports, states, strict=True) if array.nbytes)
+    for (_, end, name), (start, _, other) in pairwise(spans):
+        if start < end:
+            raise ValueError(f"states {name!r} and {other!r} share memory")
+
+
+def _span(array: Array) -> tuple[int, int]:
+    """The addresses of a dense array's first byte and of the one after its last."""
+    start = address_of(array)
+    return start, start + array.nbytes
+
+
+def _as_array(value: Any, port: Port) -> Array:
+    """What is not an array: a Python number becomes one of the port's type, if it is a number of that kind."""
+    dtype = port.type.dtype
+    kinds = (int, float) if dtype.is_float else int if dtype.is_integer else bool
+    if isinstance(value, kinds) and port.type.rank == 0:
+        return np.asarray(value, dtype.numpy)
+    return np.asarray(value)

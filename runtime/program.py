@@ -3,22 +3,28 @@
 The entry is `int32_t entry(struct context *)`, with
 
     struct context {
-        void *arena;            /* arena_bytes, 64-byte aligned */
-        void *const *inputs;    /* one pointer per input, in order; dense row-major */
+        void *arena;            /* arena_bytes, 64-byte aligned; its content means nothing between calls */
+        void *const *inputs;    /* one pointer per input, in order; dense row-major, aligned to its elements */
         void *const *states;    /* one per state; updated in place */
         void *const *outputs;   /* one per output */
         int32_t fault;          /* scratch space of the range checks */
     };
 
-It returns 0, or i + 1 after `faults[i]`; states are then as the kernels that had already run left them.
+It returns 0, or i + 1 after `faults[i]`: no state has been written then. No two buffers may overlap, but that inputs
+may share memory with one another and with states that the program does not update.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphc.ir.errors import DivisionByZeroError, GraphcError, NegativeExponentError, OutOfRangeError
+from graphc.ir.errors import DivisionByZeroError, FaultError, GraphcError, NegativeExponentError, OutOfRangeError
+from graphc.ir.location import Location
 from graphc.ir.types import TensorType
+
+
+class RedZoneError(GraphcError, RuntimeError):
+    """A debug build found that a kernel wrote outside its buffers: a mistake in graphc. States may be damaged."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,22 @@ FAULTS: dict[str, type[GraphcError]] = {
     "index out of range": OutOfRangeError,
     "integer division by zero": DivisionByZeroError,
     "negative exponent of an integer": NegativeExponentError,
-    "write outside a kernel's buffers": GraphcError,
+    "value out of range": FaultError,
+    "write outside a kernel's buffers": RedZoneError,
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a program stopped early: the message, and the exception it becomes, by its key in `FAULTS`."""
+    """Why a program stopped early: the exception it becomes, by its key in `FAULTS`, its message, the user's line."""
 
     kind: str
     message: str
+    location: Location | None = None
+
+    def error(self) -> GraphcError:
+        """The exception."""
+        return FAULTS[self.kind](self.message, self.location)
 
 
 @dataclass(frozen=True)
