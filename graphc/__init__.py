@@ -43,6 +43,7 @@ _NAMES = {
     """,
     "graphc.functions.sampling": "bernoulli normal rand rand_like randint randn randn_like randperm",
     "graphc.random": "Generator default_generator get_rng_state initial_seed manual_seed set_rng_state",
+    "graphc.compiler.decorator": "compile",
     "graphc.errors": """
         AttributeValueError AutogradError DTypeError DifferentiationError GraphcError OutOfRangeError ShapeError
         StateError TracingError VerifyError

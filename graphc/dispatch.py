@@ -142,7 +142,7 @@ def _write_eagerly(target: TensorBase, base: TensorBase, value: TensorBase) -> N
     recorded = context.grad_enabled and (needs_grad(value) or base._requires_grad)
     whole = _recorded_write(target, base, value) if recorded else None
     np.copyto(array, new)
-    target._storage.version += 1
+    target._storage.note_write()
     if whole is not None:
         base._node, base._index, base._requires_grad = whole._node, whole._index, whole._requires_grad
         base._seen = target._storage.version

@@ -60,6 +60,7 @@ class TensorBase:
     result_class: ClassVar[type[Tensor]]
 
     _array: Array | None
+    _belongs_to: tuple[TensorBase | None, str]  # the state this tensor is: of which tensor, and its name there
     _base: TensorBase | None
     _grad: Any
     _index: int
@@ -169,6 +170,7 @@ class TensorBase:
             fail(AutogradError, "requires_grad can be cleared on leaf tensors only; use detach()")
         if bool(mode) != self._requires_grad:
             self._requires_grad = bool(mode)
+            self._storage.trained |= self._requires_grad
             self._note_change()
         return self
 
@@ -240,7 +242,7 @@ class TensorBase:
         else:
             self._set_up(value._type, Storage(array), array)
             self._note_change()
-        self._storage.version += 1
+        self._storage.note_write()
 
     # --- its elements
 

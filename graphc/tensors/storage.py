@@ -12,23 +12,44 @@ from graphc.runtime.memory import ALIGNMENT, address_of, aligned_empty
 Array = np.ndarray[Any, Any]
 
 
+class Clock:
+    """Counts the calls of one compiled function that write the storages it is attached to."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 class Storage:
     """One piece of memory that one or more tensors show, and how often it was written.
 
-    version: counts writes, so that a backward pass notices values that have changed since.
     borrowed: the memory belongs to somebody else (an array from NumPy or another framework).
     shared: tensors that are views of `array` exist, so it cannot move.
+    trained: some tensor that shows it requires, or required, gradients.
     binding: set once a compiled function holds this memory as state.
+    clocks: of the compiled functions that write it; a call moves one clock, and no per-tensor counter.
     """
 
-    __slots__ = ("__weakref__", "array", "binding", "borrowed", "shared", "version")
+    __slots__ = ("__weakref__", "_writes", "array", "binding", "borrowed", "clocks", "shared", "trained")
 
     def __init__(self, array: Array, borrowed: bool = False):
         self.array = array
-        self.version = 0
         self.borrowed = borrowed
         self.shared = False
+        self.trained = False
         self.binding: Any = None
+        self.clocks: tuple[Clock, ...] = ()
+        self._writes = 0
+
+    @property
+    def version(self) -> int:
+        """Counts writes, so that a backward pass notices values that have changed since."""
+        return self._writes + sum(c.value for c in self.clocks) if self.clocks else self._writes
+
+    def note_write(self) -> None:
+        """Count a write."""
+        self._writes += 1
 
     @property
     def bindable(self) -> bool:

@@ -42,10 +42,10 @@ def create_state(owner: MutableMapping[K, Any], key: K, make: Callable[[], Any],
         owner[key] = trace.outside(make)
         trace.on_failure(lambda: owner.pop(key, None))
     if of is not None:
-        _name_after(of, str(key), owner[key])
+        _name_after(of, key, owner[key])
     return owner[key]
 
 
-def _name_after(of: Tensor, key: str, made: Any) -> None:
+def _name_after(of: Tensor, key: Any, made: Any) -> None:
     for name, tensor in made.items() if isinstance(made, dict) else [(key, made)]:
-        tensor._belongs_to = (of, name)
+        tensor._belongs_to = (of, str(name))

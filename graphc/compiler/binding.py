@@ -1,0 +1,126 @@
+"""Binding state to programs: which memory a program works in, and who may run at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.epoch import epoch
+from graphc.ir.types import TensorType, type_of
+from graphc.runtime.memory import address_of
+from graphc.tensors.storage import Storage, aligned_copy
+
+Array = np.ndarray[Any, Any]
+
+
+class Group:
+    """The states of compiled functions that share some of them. Calls on one group take turns.
+
+    last: the compiled function that ran last, which may rely on what it left behind.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.last: Any = None
+        self._joined: Group | None = None
+
+    @property
+    def root(self) -> Group:
+        """The group that this one has become part of."""
+        group = self
+        while group._joined is not None:
+            group = group._joined
+        return group
+
+    def acquire(self) -> Group:
+        """Wait until no call on the group is under way; the group that is now held."""
+        while True:
+            group = self.root
+            group.lock.acquire()
+            if group._joined is None:
+                return group
+            group.lock.release()
+
+    @staticmethod
+    def join(groups: Iterable[Group]) -> Group:
+        """One group out of several; calls on any of them are waited for."""
+        roots = sorted({id(g.root): g.root for g in groups}.values(), key=id)
+        if not roots:
+            return Group()
+        for group in roots:
+            group.lock.acquire()
+        first, *rest = roots
+        for group in rest:
+            group._joined = first
+        first.last = None
+        for group in roots:
+            group.lock.release()
+        return first
+
+
+class Binding:
+    """A storage's membership in a group, and how it tells that it changed in more than its elements."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: Group):
+        self.group = group
+
+    def note_change(self) -> None:
+        """Make compiled functions look at their states before they run again."""
+        epoch.bump()
+
+
+_joining = threading.Lock()
+
+
+class BoundStates:
+    """The states of one program.
+
+    arrays: the memory that the program works in: that of the storages, where it is dense and aligned, or a copy that
+    is loaded before and stored after each call.
+    """
+
+    def __init__(self, storages: Sequence[Storage]):
+        self.storages = list(storages)
+        self.types: list[TensorType] = [type_of(s.array) for s in storages]
+        self.arrays: list[Array] = []
+        self._copied: list[tuple[Storage, Array]] = []
+        for storage, type in zip(self.storages, self.types, strict=True):
+            if storage.bindable:
+                array = storage.array
+            else:
+                array = aligned_copy(storage.array, type)
+                self._copied.append((storage, array))
+            self.arrays.append(array)
+        self._homes = [storage.array for storage in self.storages]
+        with _joining:
+            self.group = Group.join(s.binding.group for s in self.storages if s.binding is not None)
+            for storage in self.storages:
+                if storage.binding is None:
+                    storage.binding = Binding(self.group)
+        self._ranges = sorted((address_of(a), address_of(a) + a.nbytes) for a in self._homes if a.size)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every storage still has the memory it was bound with."""
+        return all(s.array is home for s, home in zip(self.storages, self._homes, strict=True))
+
+    def load(self) -> None:
+        """Before a call: copy in what the program cannot work on in place."""
+        for storage, array in self._copied:
+            np.copyto(array, storage.array)
+
+    def store(self) -> None:
+        """After a call: copy it out again."""
+        for storage, array in self._copied:
+            if storage.array.flags.writeable:
+                np.copyto(storage.array, array)
+
+    def overlap(self, array: Array) -> bool:
+        """Whether an array shares memory with a state."""
+        start, end = np.lib.array_utils.byte_bounds(array) if array.size else (0, 0)
+        return any(a < end and start < b for a, b in self._ranges)

@@ -1,0 +1,50 @@
+"""The decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphc.compiler.function import CompiledFunction
+from graphc.compiler.modules import compile_class, compile_module
+from graphc.nn.module import Module
+
+
+def compile(
+    target: Any = None,
+    *,
+    keep_grads: bool = False,
+    static_argnames: Sequence[str] = (),
+    dump: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """Compile a function of tensors, a module class, or a module. Use as `@graphc.compile`, with or without options, or
+    as `net = graphc.compile(net)`.
+
+    keep_grads: `.grad` of parameters holds the gradients after a call that computed them.
+    static_argnames: parameters whose arguments are not tensors and are taken as they are, also where they are lists or
+        arrays; other numbers and strings are static anyway. A new value compiles a new version.
+    dump: a folder into which every stage of each compile is written (also: GRAPHC_DUMP).
+    name: the program's name; the function's by default.
+
+    A module stays what it is: parameters are shared with the eager one. Raises TypeError for anything else.
+    """
+    options: dict[str, Any] = {
+        "keep_grads": keep_grads,
+        "static_argnames": static_argnames,
+        "dump": dump,
+        "name": name,
+    }
+    if target is None:
+        return lambda found: compile(found, **options)
+    if isinstance(target, Module):
+        return compile_module(target, **options)
+    if isinstance(target, type):
+        if not issubclass(target, Module):
+            raise TypeError(f"graphc.compile takes functions, modules and module classes, got class {target.__name__}")
+        return compile_class(target, **options)
+    if isinstance(target, CompiledFunction):
+        target = target.function
+    if not callable(target):
+        raise TypeError(f"graphc.compile takes functions, modules and module classes, got {type(target).__name__}")
+    return CompiledFunction(target, **options)

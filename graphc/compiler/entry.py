@@ -1,0 +1,196 @@
+"""One compiled version of a function: what it relies on, its program, and how a call of it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.autograd import accumulate
+from graphc.compiler.binding import BoundStates
+from graphc.compiler.differentiable import Backward
+from graphc.compiler.executors import Runner, build_executor
+from graphc.compiler.pytree import unflatten
+from graphc.epoch import epoch
+from graphc.errors import StateError
+from graphc.ir.types import TensorType, type_of
+from graphc.log import log
+from graphc.tensors.base import TensorBase, wrap
+from graphc.tensors.storage import Clock
+from graphc.tracing.capture import Captured, GradRule
+from graphc.tracing.guards import difference, same_value, snapshot
+
+if TYPE_CHECKING:
+    from graphc.tensors.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+STALE: Any = object()
+
+
+class Entry:
+    """A traced and compiled version of `name`, for one signature and one set of Python values."""
+
+    def __init__(self, name: str, captured: Captured, inputs: Sequence[TensorType]):
+        self.name = name
+        self.captured = captured
+        self._bound = BoundStates([state.storage for state in captured.states])
+        self._backward: Backward | None = None
+        graph = captured.graph
+        if any(captured.recorded):
+            self._backward = Backward(name, captured, self._bound)
+            graph = self._backward.forward
+        self._runner: Runner = build_executor(graph, self._bound.arrays)
+        self._inputs = list(inputs)
+        self._scalars = [(reading.getter, np.zeros((), np.float64)) for reading in captured.scalars]
+        self._guards = [(reading.getter, reading.value) for reading in captured.guards]
+        self._types = [v.type for v in captured.graph.results]
+        self._single = captured.structure is None
+        self._plain = not (captured.written or captured.input_grads or captured.effects or self._backward)
+        self._clock = Clock()
+        self._epoch = -1
+        if captured.graph.updates:
+            places = {v: i for i, v in enumerate(captured.graph.states)}
+            for argument in captured.graph.updates:
+                storage = captured.states[places[argument]].storage
+                storage.clocks = (*storage.clocks, self._clock)
+
+    # --- whether it still holds
+
+    def stale(self) -> str | None:
+        """Why this version does not fit any more; None where it does. Raises StateError for a state that changed its
+        shape."""
+        for reading in self.captured.guards:
+            if reading.changed:
+                return f"{reading.name} changed from {reading.value!r}"
+        for view in self.captured.modules:
+            now = snapshot(view.module)
+            if now != view.seen:
+                self._require_shapes()
+                return f"{view.label}: {difference(view.seen, now)}"
+        for state in self.captured.states:
+            if not state.intact:
+                self._require_shapes()
+                return "a state tensor got other memory, or was frozen or unfrozen"
+        if not self._bound.intact:
+            return "a state tensor got other memory"
+        for rule in self.captured.grad_rules:
+            if not _fits(rule):
+                return "a gradient exists that did not exist when it was compiled, or the other way round"
+        return None
+
+    def _require_shapes(self) -> None:
+        for state, argument in zip(self.captured.states, self.captured.graph.states, strict=True):
+            now = state.tensor._storage
+            if now is not state.storage and tuple(now.array.shape) != argument.type.shape:
+                raise StateError(
+                    f"{argument.name} was {argument.type} when {self.name!r} was compiled, and is {type_of(now.array)} "
+                    f"now; call {self.name}.reset() to compile it anew"
+                )
+
+    def _guards_hold(self) -> bool:
+        try:
+            for getter, value in self._guards:
+                found = getter()
+                if found is not value and not same_value(found, value):
+                    return False
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            return False
+        return True
+
+    # --- a call
+
+    def call(self, arguments: Sequence[Any]) -> Any:
+        """Run on tensors or arrays of exactly the signature's types; `STALE` where this version does not fit."""
+        bound = self._bound
+        group = bound.group.acquire()
+        try:
+            fresh = epoch.value != self._epoch or group.last is not self
+            if fresh:
+                if self.stale() is not None:
+                    return STALE
+                self._prepare_grads()
+            elif self._guards and not self._guards_hold():
+                return STALE
+            arrays = [self._array(x) for x in arguments]
+            for getter, scalar in self._scalars:
+                scalar[()] = getter()
+                arrays.append(scalar)
+            bound.load()
+            results = self._runner.run(arrays)
+            bound.store()
+            self._clock.value += 1
+            if fresh:
+                self._leave_grads()
+                self._epoch = epoch.value
+                group.last = self
+        finally:
+            group.lock.release()
+        if self._plain and self._single:
+            return wrap(results[0], self._types[0])
+        return self._finish(arguments, results)
+
+    def _array(self, x: Any) -> Array:
+        if isinstance(x, TensorBase):
+            array: Array = x._array  # type: ignore[assignment]
+            own = x._storage.binding is None and not x._storage.borrowed
+        else:
+            array, own = x, False
+        if not array.flags.c_contiguous:
+            log("copy", f"{self.name}: an input of type {type_of(array)} is not dense in memory and was copied")
+            return np.ascontiguousarray(array)
+        if not own and self._bound.overlap(array):
+            return array.copy()
+        return array
+
+    def _finish(self, arguments: Sequence[Any], results: list[Array]) -> Any:
+        captured = self.captured
+        for module, name, value in captured.effects:
+            setattr(module, name, value)
+        seen: set[int] = set()
+        tensors: list[Tensor] = []
+        for i in captured.outputs:
+            array = results[i].copy() if i in seen else results[i]
+            seen.add(i)
+            tensors.append(wrap(array, self._types[i]))
+        if self._backward is not None:
+            self._backward.record(tensors, arguments, results)
+        for argument, result in captured.written:
+            _write_argument(arguments[argument], results[result])
+        for argument, result in captured.input_grads:
+            accumulate(arguments[argument], wrap(results[result]))
+        leaves: Iterator[Tensor] = iter(tensors)
+        return unflatten(captured.structure, lambda: next(leaves))
+
+    def _prepare_grads(self) -> None:
+        for rule in self.captured.grad_rules:
+            needs, found = rule.needs, rule.tensor._grad
+            if isinstance(needs, TensorBase) and found is not needs:
+                assert needs._array is not None
+                if found is None:
+                    needs._array.fill(0)
+                else:
+                    np.copyto(needs._array, found._array)
+                needs._storage.note_write()
+
+    def _leave_grads(self) -> None:
+        for rule in self.captured.grad_rules:
+            rule.tensor._grad = rule.leaves
+
+
+def _fits(rule: GradRule) -> bool:
+    found = rule.tensor._grad
+    if rule.needs is None:
+        return found is None
+    if isinstance(rule.needs, TensorBase) and found is not rule.needs:
+        return rule.fresh if found is None else isinstance(found, TensorBase) and found._type == rule.needs._type
+    return True
+
+
+def _write_argument(argument: Any, array: Array) -> None:
+    if isinstance(argument, TensorBase):
+        assert argument._array is not None
+        np.copyto(argument._array, array)
+        argument._storage.note_write()
+    else:
+        np.copyto(argument, array)

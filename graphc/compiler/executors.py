@@ -1,0 +1,46 @@
+"""What runs a graph: the one place where the front end meets code generation and the runtime.
+
+Code generation is imported when something is compiled, and only then: it brings Numba along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphc.ir.graph import Graph
+from graphc.ir.schedule import Schedule
+from graphc.ir.target import Target
+from graphc.passes.pipeline import lower
+from graphc.runtime.executor import Executor
+
+Array = np.ndarray[Any, Any]
+
+
+class Runner(Protocol):
+    """A program bound to its states, which it updates in place."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Dense arrays of exactly the input types in, fresh arrays out."""
+        ...
+
+
+def build_executor(graph: Graph, states: Sequence[Array]) -> Runner:
+    """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states."""
+    host = _target(None)
+    return Executor(emitted(lower(graph, host).schedule, host).compile(), states)
+
+
+def emitted(schedule: Schedule, target: Target | None) -> Any:
+    """The kernels of a schedule (`graphc.codegen.compile.Emitted`)."""
+    return import_module("graphc.codegen.compile").emit(schedule, _target(target))
+
+
+def _target(target: Target | None) -> Target:
+    if target is not None:
+        return target
+    found: Target = import_module("graphc.codegen.host").host_target()
+    return found

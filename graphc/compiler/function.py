@@ -1,0 +1,227 @@
+"""Compiled functions: `@graphc.compile` on a function, and the choice of the version that fits a call."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from types import MethodType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from graphc.compiler.entry import STALE, Entry
+from graphc.compiler.lowered import Lowered, dump_folder
+from graphc.compiler.pytree import Static, flatten, is_array, paths, unflatten
+from graphc.context import context
+from graphc.errors import TracingError, fail
+from graphc.ir.types import TensorType, type_of
+from graphc.log import log
+from graphc.tensors.base import TensorBase
+from graphc.tracing.capture import Captured, InputType, capture
+from graphc.tracing.guards import Reads
+
+Key = tuple[Any, ...]
+MANY = 8  # versions of one signature, from which on a warning says that something always changes
+
+_tracing = threading.RLock()  # one trace at a time: it runs the user's Python, which may change modules and optimizers
+
+
+class RecompileWarning(UserWarning):
+    """A function is compiled again and again, because something that it reads keeps changing."""
+
+
+class CompiledFunction:
+    """A function that is traced, compiled for the types of its arguments, and run as one program.
+
+    A call with new types, static arguments, or Python values that the function reads compiles a new version. Tensors
+    that it reaches otherwise (parameters, buffers, optimizer state) are state, updated in place.
+
+    Raises what the function raises while it is traced, TracingError for what cannot be traced, StateError for state
+    that changed its shape; everything is as before then.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        keep_grads: bool = False,
+        static_argnames: Sequence[str] = (),
+        dump: str | None = None,
+    ):
+        self.function = function
+        self.name = str(name or getattr(function, "__name__", "graph"))
+        self._keep_grads = keep_grads
+        self._static = static_argnames if not isinstance(static_argnames, str) else (static_argnames,)
+        self._positions = _positions(function, self._static)
+        self._dump = dump
+        self._entries: dict[Key, list[Entry]] = {}
+        self._last: tuple[list[tuple[Any, ...]], Entry, bool] | None = None
+        self._bound: WeakKeyDictionary[Any, CompiledFunction] = WeakKeyDictionary()
+        update_wrapper(self, function)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        found = self._bound.get(instance)
+        if found is None:
+            method = MethodType(self.function, instance)
+            found = CompiledFunction(method, self.name, self._keep_grads, self._static, self._dump)
+            self._bound[instance] = found
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if context.trace is not None:
+            return self.function(*args, **kwargs)
+        last = self._last
+        if last is not None and not kwargs and _fits(args, last[0]) and context.grad_enabled == last[2]:
+            found = last[1].call(args)
+            if found is not STALE:
+                return found
+        return self._choose(args, kwargs)
+
+    def reset(self) -> None:
+        """Forget all compiled versions."""
+        self._entries.clear()
+        self._last = None
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Trace for these arguments, without running anything, to look at the stages of the compile."""
+        leaves, structure = self._flatten(args, kwargs)
+        with _tracing:
+            captured = self._capture(leaves, structure)
+            captured.roll_back()
+        return Lowered(captured)
+
+    @property
+    def versions(self) -> int:
+        """How many versions have been compiled."""
+        return sum(map(len, self._entries.values()))
+
+    # --- signatures
+
+    def _flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+        if self._static:
+            args = [Static(x) if i in self._positions else x for i, x in enumerate(args)]
+            kwargs = {name: Static(x) if name in self._static else x for name, x in kwargs.items()}
+        leaves: list[Any] = []
+        return leaves, flatten((tuple(args), kwargs), leaves)
+
+    def _choose(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        leaves, structure = self._flatten(args, kwargs)
+        specs = [_spec(x) for x in leaves]
+        key = (structure, tuple(specs), context.grad_enabled)
+        reason = None
+        for entry in reversed(self._entries.get(key, [])):
+            found = entry.call(leaves)
+            if found is not STALE:
+                self._remember(args, kwargs, specs, entry)
+                return found
+            reason = entry.stale()
+        with _tracing:
+            entry = self._compile(key, leaves, structure, reason)
+        found = entry.call(leaves)
+        if found is STALE:
+            fail(
+                TracingError,
+                f"{self.name!r} changes what it depends on while it is traced: {entry.stale()}",
+            )
+        self._remember(args, kwargs, specs, entry)
+        return found
+
+    def _remember(self, args: Sequence[Any], kwargs: dict[str, Any], specs: list[Any], entry: Entry) -> None:
+        simple = not kwargs and not self._static and all(map(is_array, args))
+        self._last = (specs, entry, context.grad_enabled) if simple else None
+
+    def _compile(self, key: Key, leaves: list[Any], structure: Any, reason: str | None) -> Entry:
+        known = self._entries.setdefault(key, [])
+        if self.versions:
+            why = reason or "new argument types: " + ", ".join(str(s[0]) for s in key[1])
+            log("recompile", f"{self.name}: {why}")
+        captured = self._capture(leaves, structure)
+        try:
+            entry = Entry(self.name, captured, [_type(x) for x in leaves])
+        except BaseException:
+            captured.roll_back()
+            raise
+        folder = dump_folder(self._dump)
+        if folder is not None:
+            Lowered(captured).dump(folder)
+        known.append(entry)
+        if len(known) == MANY:
+            warnings.warn(
+                f"{self.name!r} has been compiled {MANY} times for the same argument types; last because {reason}. "
+                "Set GRAPHC_LOG=recompile to see each time",
+                RecompileWarning,
+                stacklevel=4,
+            )
+        return entry
+
+    def _capture(self, leaves: list[Any], structure: Any) -> Captured:
+        names = _names(self.function, structure)
+        inputs = [
+            InputType(_type(x), name, isinstance(x, TensorBase) and x._requires_grad)
+            for x, name in zip(leaves, names, strict=True)
+        ]
+
+        def run(tensors: Sequence[Any]) -> Any:
+            remaining = iter(tensors)
+            args, kwargs = unflatten(structure, lambda: next(remaining))
+            return self.function(*args, **kwargs)
+
+        return capture(run, Reads(self.function), self.name, inputs, flatten, self._keep_grads)
+
+
+def _fits(args: Sequence[Any], specs: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether arrays have the types of a remembered call."""
+    if len(args) != len(specs):
+        return False
+    for x, (type_, requires_grad) in zip(args, specs, strict=True):
+        if isinstance(x, TensorBase):
+            if x._type != type_ or x._requires_grad is not requires_grad:
+                return False
+        elif not isinstance(x, np.ndarray) or requires_grad or type_of(x) != type_:
+            return False
+    return True
+
+
+def _spec(x: Any) -> tuple[TensorType, bool]:
+    return (_type(x), isinstance(x, TensorBase) and x._requires_grad)
+
+
+def _type(x: Any) -> TensorType:
+    if not isinstance(x, TensorBase):
+        return type_of(x)
+    if x._array is None:
+        x._storage.fail_leaked()
+    return x._type
+
+
+def _positions(function: Callable[..., Any], static: Sequence[str]) -> frozenset[int]:
+    if not static:
+        return frozenset()
+    known = list(inspect.signature(function).parameters)
+    for name in static:
+        if name not in known:
+            raise ValueError(f"static_argnames: {name!r} is not a parameter; there are {', '.join(known) or 'none'}")
+    return frozenset(i for i, name in enumerate(known) if name in static)
+
+
+def _names(function: Callable[..., Any], structure: Any) -> list[str]:
+    """What to call the tensors among the arguments: by parameter."""
+    arguments, keywords = structure.children
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    found: list[str] = []
+    for i, child in enumerate(arguments.children):
+        at = parameters[i] if i < len(parameters) else parameters[-1] if parameters else None
+        if at is None or at.kind in (at.VAR_POSITIONAL, at.KEYWORD_ONLY, at.VAR_KEYWORD):
+            found += paths(child, f"{at.name if at else 'arg'}.{i}")
+        else:
+            found += paths(child, at.name)
+    return found + paths(keywords, "")

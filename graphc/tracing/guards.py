@@ -1,0 +1,236 @@
+"""What a trace relies on besides its arguments: Python values that it read.
+
+Values that the function's code names (globals, closure variables, attributes and constant subscripts of them) are found
+in its bytecode: numbers, strings and None are compared at each call, other objects by identity. Modules are looked at
+as a whole, when the epoch has moved.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from graphc.nn.module import Module
+from graphc.tensors.base import TensorBase
+
+SCALARS = (bool, int, float, str, bytes, type(None))
+_MISSING: Any = object()
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A value that was read, and how to read it again. Equal keys read the same place."""
+
+    getter: Callable[[], Any]
+    name: str
+    value: Any
+    key: tuple[Any, ...]
+
+    @staticmethod
+    def of(getter: Callable[[], Any], name: str) -> Reading:
+        """Read now. Closures of one function over the same objects read the same place."""
+        cells = getattr(getter, "__closure__", None)
+        code = getattr(getter, "__code__", None)
+        key: tuple[Any, ...] = (getter,)
+        if code is not None:
+            contents = [c.cell_contents for c in cells or ()]
+            key = (code, *(v if isinstance(v, SCALARS) else id(v) for v in contents))
+        return Reading(getter, name, getter(), key)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the place holds another value now."""
+        try:
+            return not same_value(self.value, self.getter())
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            return True
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Numbers, strings and tuples of them are compared with their types, other objects by identity."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    return isinstance(a, SCALARS) and (a == b or (a != a and b != b))
+
+
+class Reads:
+    """What a function's code, and that of the functions it calls by name, reads from outside."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.readings: list[Reading] = []
+        self.modules: dict[str, Module] = {}
+        self.tensors: dict[str, TensorBase] = {}
+        self._seen: set[int] = set()
+        self._keys: set[tuple[Any, ...]] = set()
+        self._function(function)
+
+    def _function(self, function: Any) -> None:
+        owner: Any = None
+        if isinstance(function, MethodType):
+            owner, function = function.__self__, function.__func__
+            self._object("self", owner)
+        if not isinstance(function, FunctionType) or id(function) in self._seen or _is_graphcs(function):
+            return
+        self._seen.add(id(function))
+        for default in (function.__defaults__ or ()) + tuple((function.__kwdefaults__ or {}).values()):
+            self._object("default", default)
+        starts = {
+            name: (_cell_reader(cell), id(cell))
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        }
+        if owner is not None and function.__code__.co_argcount:
+            starts[function.__code__.co_varnames[0]] = (lambda: owner, id(owner))
+        for chain in _chains(function.__code__, set(starts)):
+            name = chain[0][1]
+            namespace = function.__globals__
+            known = starts.get(name) or (_global_reader(namespace, name), id(namespace))
+            self._chain(chain, *known)
+
+    def _chain(self, chain: tuple[Any, ...], start: Callable[[], Any], origin: int) -> None:
+        label: str = chain[0][1]
+        getter, value = start, start()
+        if value is _MISSING or isinstance(value, (type, ModuleType)):
+            return
+        for kind, key in chain[1:]:
+            if isinstance(value, (Module, TensorBase, FunctionType, ModuleType)):
+                break
+            try:
+                after = getattr(value, key) if kind == "attribute" else value[key]
+            except (AttributeError, KeyError, IndexError, TypeError):
+                break
+            if not isinstance(after, (*SCALARS, Module, TensorBase, dict, list, tuple)) and not hasattr(
+                after, "__dict__"
+            ):
+                break
+            if callable(after) and not isinstance(after, Module):
+                break
+            getter, value = _step_reader(getter, kind, key), after
+            label += f".{key}" if kind == "attribute" else f"[{key!r}]"
+        self._read(getter, label, value, (origin, label))
+
+    def _read(self, getter: Callable[[], Any], label: str, value: Any, key: tuple[Any, ...]) -> None:
+        if key not in self._keys:
+            self._keys.add(key)
+            self.readings.append(Reading(getter, label, value, key))
+            self._object(label, value)
+
+    def _object(self, label: str, value: Any) -> None:
+        if isinstance(value, Module):
+            self.modules.setdefault(label, value)
+            for module in value.modules():
+                self._function(type(module).forward)
+        elif isinstance(value, TensorBase):
+            self.tensors.setdefault(label, value)
+        elif isinstance(value, (FunctionType, MethodType)):
+            self._function(value)
+        elif isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                if isinstance(item, (Module, TensorBase)):
+                    self._object(f"{label}.{i}", item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, (Module, TensorBase)):
+                    self._object(f"{label}.{key}", item)
+
+
+def _is_graphcs(function: FunctionType) -> bool:
+    return function.__module__ is not None and function.__module__.split(".")[0] == "graphc"
+
+
+def _global_reader(namespace: dict[str, Any], name: str) -> Callable[[], Any]:
+    return lambda: namespace.get(name, _MISSING)
+
+
+def _cell_reader(cell: CellType) -> Callable[[], Any]:
+    def read() -> Any:
+        try:
+            return cell.cell_contents
+        except ValueError:
+            return _MISSING
+
+    return read
+
+
+def _step_reader(getter: Callable[[], Any], kind: str, key: Any) -> Callable[[], Any]:
+    if kind == "attribute":
+        return lambda: getattr(getter(), key)
+    return lambda: getter()[key]
+
+
+def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[Any, ...]]:
+    """What the code, and code defined inside it, loads from outside: names, and attributes and constant subscripts of
+    them."""
+    chain: list[tuple[str, Any]] = []
+    subscript: Any = _MISSING
+    for instruction in dis.get_instructions(code):
+        name, argument = instruction.opname, instruction.argval
+        if name in ("CACHE", "PUSH_NULL", "EXTENDED_ARG", "RESUME", "NOT_TAKEN"):
+            continue
+        if chain and name in ("LOAD_ATTR", "LOAD_METHOD") and subscript is _MISSING:
+            chain.append(("attribute", argument))
+            continue
+        if chain and name in ("LOAD_CONST", "LOAD_SMALL_INT") and subscript is _MISSING:
+            subscript = argument
+            continue
+        if subscript is not _MISSING and (
+            name == "BINARY_SUBSCR" or (name == "BINARY_OP" and "[" in instruction.argrepr)
+        ):
+            chain.append(("subscript", subscript))
+            subscript = _MISSING
+            continue
+        if chain:
+            yield tuple(chain)
+        chain, subscript = [], _MISSING
+        if isinstance(argument, tuple) and argument:  # one instruction that loads two variables
+            argument = argument[-1]
+        if name == "LOAD_GLOBAL" or (name.startswith(("LOAD_DEREF", "LOAD_FAST", "LOAD_CLASS")) and argument in free):
+            chain = [("name", argument)]
+    if chain:
+        yield tuple(chain)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _chains(constant, free)
+
+
+# --- modules
+
+
+def snapshot(module: Module) -> tuple[Any, ...]:
+    """What a trace may have read from a module: its scalar attributes, and which objects the others are."""
+    parts: list[Any] = []
+    for name, value in module.__dict__.items():
+        if name in ("_parameters", "_buffers", "_modules"):
+            parts.extend((name, key, _identity(item)) for key, item in value.items())
+        elif isinstance(value, SCALARS):
+            parts.append((name, type(value), value))
+        elif isinstance(value, (tuple, list)) and all(isinstance(v, SCALARS) for v in value):
+            parts.append((name, tuple(value)))
+        elif isinstance(value, (np.ndarray, TensorBase)) or callable(value):
+            parts.append((name, id(value)))
+    return tuple(parts)
+
+
+def _identity(item: Any) -> Any:
+    """Of a tensor also its memory, and whether it is trained."""
+    return (id(item), id(item._storage), item._requires_grad) if isinstance(item, TensorBase) else id(item)
+
+
+def difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
+    """What two snapshots of a module differ in, for a message."""
+    old = {part[:-1] if len(part) > 1 else part: part[-1] for part in before}
+    new = {part[:-1] if len(part) > 1 else part: part[-1] for part in after}
+    for key in {**old, **new}:
+        if old.get(key, _MISSING) != new.get(key, _MISSING):
+            a, b = (repr(side[key]) if key in side else "nothing" for side in (old, new))
+            name = key[1] if key[0] in ("_parameters", "_buffers", "_modules") else key[0]
+            return f"{name} changed" if isinstance(key[0], str) and key[0].startswith("_") else f"{name}: {a} -> {b}"
+    return "its attributes changed"
