@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.opdef import lookup
+from graphc.ir.reduction_space import ReductionSpace
 
 _READS = ("pointwise", "generate", "layout")
 ALLOWED_KINDS = {
@@ -65,10 +66,10 @@ def _reduction(op: Op, region: Block) -> Iterator[Problem]:
     if not reduces:
         yield Problem(19, "a reduction reduces something", op)
         return
-    space = _Space(reduces[0])
+    space = ReductionSpace(reduces[0])
     for inner in reduces:
-        if _Space(inner) != space:
-            text = f"a reduction reduces one space over one set of axes, not {space} and {_Space(inner)}"
+        if ReductionSpace(inner) != space:
+            text = f"a reduction reduces one space over one set of axes, not {space} and {ReductionSpace(inner)}"
             yield Problem(19, text, inner)
     dependent: set[Value] = set()
     for inner in region.ops:
@@ -108,48 +109,6 @@ def _scatter(op: Op, region: Block) -> Iterator[Problem]:
 
 
 _RULES = {"loop": _loop, "reduction": _reduction, "contraction": _contraction, "scatter": _scatter}
-
-
-class _Space:
-    """The shape that a reduce op reads, and the axes it keeps."""
-
-    def __init__(self, reduce: Op):
-        self.shape = reduce.operands[0].type.shape
-        axes: Iterable[int] = reduce.attributes["axes"]  # type: ignore[assignment]
-        self.axes = tuple(axes)
-        self.kept = tuple(i for i in range(len(self.shape)) if i not in self.axes)
-        self.reduced = tuple(self.shape[i] for i in self.kept)
-        self.kept_dims = tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        return (self.shape, self.reduced, self.kept_dims)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Space) and (self.shape, self.axes) == (other.shape, other.axes)
-
-    def __str__(self) -> str:
-        return f"{list(self.shape)} over axes {list(self.axes)}"
-
-    def carries(self, op: Op) -> bool:
-        """Whether the element at a place of the result of `op` depends only on its operands' elements at that place."""
-        if any(v.type.shape not in self.shapes for v in (*op.operands, op.result)):
-            return False
-        if op.name == "broadcast":
-            return self._keeps_axes(op)
-        return op.name == "reshape" or lookup(op.name).kind == "pointwise"
-
-    def _keeps_axes(self, broadcast: Op) -> bool:
-        dims: Iterable[int] = broadcast.attributes["dims"]  # type: ignore[assignment]
-        source, target = broadcast.operands[0].type.shape, broadcast.result.type.shape
-        return all(
-            size == 1 or self._places(len(source))[i] == self._places(len(target))[dim]
-            for i, (size, dim) in enumerate(zip(source, dims, strict=True))
-        )
-
-    def _places(self, rank: int) -> tuple[int, ...]:
-        """The axis of the space that each axis of a shape of that rank lies along."""
-        return tuple(range(rank)) if rank == len(self.shape) else self.kept
 
 
 def _of_kind(region: Block, kind: str) -> list[Op]:

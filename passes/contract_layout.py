@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Op, Value
 from graphc.ir.ops.contraction import Letters, parse_spec
+from graphc.ir.reshape_groups import reshape_groups
 from graphc.passes.algebra import RULES, Rule
 from graphc.passes.algebra.broadcasts import broadcast_in
 from graphc.passes.algebra.table import ints, reshaped, source
 from graphc.passes.canonicalize import Notify, settle
 from graphc.passes.preconditions import refuse_gradients
-from graphc.passes.shapes import reshape_groups, without
+from graphc.passes.shapes import without
 
 Parts = dict[str, tuple[str, tuple[int, ...]]]  # letter -> the letters it is split into, and their sizes
 

@@ -17,6 +17,7 @@ from graphc.ir.ops.checks import require_axes, require_axis, require_number, req
 from graphc.ir.ops.gradients import linear_vjp
 from graphc.ir.ops.rounding import splat
 from graphc.ir.ops.samples import Sample, example, over_types
+from graphc.ir.reshape_groups import reshape_groups
 from graphc.ir.types import DType, TensorType, from_numpy_dtype
 
 if TYPE_CHECKING:
@@ -98,38 +99,17 @@ def _reshape_infer(types: Sequence[TensorType], attrs: Attributes) -> list[Tenso
 
 def _reshape_index(op: Op, index: Index) -> list[Access]:
     source, target = op.operands[0].type.shape, op.results[0].type.shape
-    if math.prod(source) == 0:
-        return [Access(0, (0,) * len(source))]
     found: list[Any] = [0] * len(source)
-    for mine, theirs in _common_groups(source, target):
+    for group in reshape_groups(source, target) or ():
         # Linear within the group, then split again; the first axis of a group needs no remainder.
         linear: Any = 0
-        for axis in theirs:
-            linear = index[axis] if axis == theirs[0] else linear * target[axis] + index[axis]
-        for position, axis in enumerate(mine):
-            inner = math.prod(source[a] for a in mine[position + 1 :])
+        for axis in group.result:
+            linear = index[axis] if axis == group.result[0] else linear * target[axis] + index[axis]
+        for position, axis in enumerate(group.source):
+            inner = math.prod(source[a] for a in group.source[position + 1 :])
             coordinate = linear // inner if inner > 1 else linear
             found[axis] = coordinate % source[axis] if position else coordinate
     return [Access(0, tuple(found))]
-
-
-def _common_groups(source: Ints, target: Ints) -> list[tuple[list[int], list[int]]]:
-    """The smallest groups of consecutive axes, sizes of 1 left out, that have equal element counts in both shapes."""
-    mine = [a for a, n in enumerate(source) if n != 1]
-    theirs = [a for a, n in enumerate(target) if n != 1]
-    groups = []
-    while mine:
-        left, right = [mine.pop(0)], [theirs.pop(0)]
-        size_left, size_right = source[left[0]], target[right[0]]
-        while size_left != size_right:
-            if size_left < size_right:
-                left.append(mine.pop(0))
-                size_left *= source[left[-1]]
-            else:
-                right.append(theirs.pop(0))
-                size_right *= target[right[-1]]
-        groups.append((left, right))
-    return groups
 
 
 def _reshape_samples(dtype: DType) -> list[Sample]:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
+from graphc.ir.reshape_groups import reshape_groups
 from graphc.passes.algebra.table import ints, names_of, reshaped, rule, source, transposed
 from graphc.passes.constants import splat_of
-from graphc.passes.shapes import reshape_groups, without_ones
+from graphc.passes.shapes import without_ones
 
 
 @rule("broadcast")

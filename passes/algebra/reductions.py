@@ -12,11 +12,12 @@ import math
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import lookup
+from graphc.ir.reshape_groups import reshape_groups
 from graphc.ir.types import DType
 from graphc.passes.algebra.broadcasts import broadcast_in
 from graphc.passes.algebra.table import ints, names_of, reshaped, rule, source, transposed
 from graphc.passes.constants import Number, as_element, same_number, splat_of
-from graphc.passes.shapes import reshape_groups, without
+from graphc.passes.shapes import without
 
 REDUCTIONS = names_of(kind="reduce")
 # Those that give elements of the type of their operand: all but argmax and argmin, which give positions.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from graphc.ir.graph import Value
 from graphc.passes.fusion.program import Node, Program
-from graphc.passes.fusion.rules import Space, kernel_kind
+from graphc.passes.fusion.rules import kernel_kind, space_of
 
 Pair = tuple["Cluster", "Cluster"]
 
@@ -41,7 +41,7 @@ class Cluster:
     @property
     def sums_columns(self) -> bool:
         """Whether it reduces over axes other than the innermost."""
-        return any(Space(node).keeps_innermost for node in self.nodes if node.kind == "reduce")
+        return any(space_of(node).keeps_innermost for node in self.nodes if node.kind == "reduce")
 
     @property
     def faults(self) -> bool:

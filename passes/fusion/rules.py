@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.ir.graph import Value
-from graphc.ir.types import TensorType
+from graphc.ir.reduction_space import ReductionSpace
 from graphc.passes.fusion.program import Node
 
 MAX_NODES = 128  # per kernel, so that none takes long to compile
@@ -28,45 +28,13 @@ class Frame:
     partial: bool = False
 
 
-class Space:
-    """What the reduce ops of a kernel share: the full shape and the axes. `shapes` are the full and both reduced
-    ones."""
+def space_of(reduce: Node) -> ReductionSpace:
+    assert reduce.op is not None
+    return ReductionSpace(reduce.op)
 
-    def __init__(self, reduce: Node):
-        assert reduce.op is not None
-        self.full = reduce.operands[0].type
-        self.axes = tuple(reduce.op.attributes["axes"])  # type: ignore[arg-type]
-        self.kept = tuple(i for i in range(self.full.rank) if i not in self.axes)
-        self.reduced = tuple(self.full.shape[i] for i in self.kept)
-        ones = tuple(1 if i in self.axes else n for i, n in enumerate(self.full.shape))
-        self.shapes = (self.full.shape, self.reduced, ones)
-        self.rows = self.full.with_shape(self.reduced).size
 
-    @property
-    def key(self) -> object:
-        return (self.full.shape, self.axes)
-
-    @property
-    def keeps_innermost(self) -> bool:
-        """Whether the innermost axis of more than one element is kept."""
-        wide = [i for i, n in enumerate(self.full.shape) if n > 1]
-        return bool(wide) and wide[-1] in self.kept
-
-    def carries(self, node: Node) -> bool:
-        """Whether elements of the result of `node` depend on operand elements of the same row only."""
-        if any(v.type.shape not in self.shapes for v in (*node.operands, *node.results)):
-            return False
-        if node.name != "broadcast":
-            return node.kind == "pointwise" or node.name == "reshape"
-        assert node.op is not None
-        source = self._places(node.operands[0].type)
-        target = self._places(node.result.type)
-        dims: tuple[int, ...] = node.op.attributes["dims"]  # type: ignore[assignment]
-        sizes = node.operands[0].type.shape
-        return all(n == 1 or source[i] == target[d] for i, (n, d) in enumerate(zip(sizes, dims, strict=True)))
-
-    def _places(self, type: TensorType) -> tuple[int, ...]:
-        return tuple(range(type.rank)) if type.rank == self.full.rank else self.kept
+def _carries(space: ReductionSpace, node: Node) -> bool:
+    return space.carries(node.op) if node.op else node.result.type.shape in space.shapes
 
 
 def kernel_kind(members: Sequence[Node], results: Sequence[Value], with_prologue: bool = True) -> str | None:
@@ -111,10 +79,10 @@ class _Walk:
         return self._walk() and self._extra() <= _MAX_EXTRA * space.size
 
     def is_reduction(self) -> bool:
-        space = Space(self.roots[0])
-        if any(Space(node).key != space.key for node in self.roots):
+        space = space_of(self.roots[0])
+        if any(space_of(node) != space for node in self.roots):
             return False
-        if not all(node in self.roots or space.carries(node) for node in self.dependent_nodes()):
+        if not all(node in self.roots or _carries(space, node) for node in self.dependent_nodes()):
             return False
         full = Frame(None, "space", space.full.size)
         row = Frame(None, "rows", space.rows)

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphc.passes.shapes import Group, reshape_groups, without, without_ones
+from graphc.ir.reshape_groups import Group, reshape_groups
+from graphc.passes.shapes import without, without_ones
 
 
 def test_groups_are_the_finest() -> None:
