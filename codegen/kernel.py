@@ -15,18 +15,16 @@ _COMMENT = re.compile(r"[ \t]*#.*")
 class Kernel:
     """`source` defines `def kernel(p0, ..., pn, scratch, fault, lo, hi)`: typed pointers to distinct buffers, a
     64-byte-aligned byte pointer to `scratch_bytes` of working memory, a pointer to one i32 that a failed range check
-    sets to 1, and the range of work units to run, out of `units`. Units are independent of one another. `unroll` says
-    whether LLVM may unroll loops: where it unrolls an inner loop whole, it may vectorise the outer one with gathers."""
+    sets to 1, and the range of work units to run, out of `units`. Units are independent of one another."""
 
     source: str
     params: tuple[DType, ...]
     units: int
     scratch_bytes: int = 0
-    unroll: bool = True
 
     @property
     def symbol(self) -> str:
         """A name derived from the code: kernels that are equal but for comments share it."""
         code = "\n".join(filter(None, _COMMENT.sub("", self.source).split("\n")))
-        key = f"{code}\n{self.params}\n{self.units}\n{self.scratch_bytes}\n{self.unroll}"
+        key = f"{code}\n{self.params}\n{self.units}\n{self.scratch_bytes}"
         return "kernel_" + hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -50,7 +50,7 @@ def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
             module = llvm.parse_assembly(unoptimised_llvm(kernel, target))
             if "f16" in kernel.source and needs_half_helpers(target):
                 module.link_in(llvm.parse_assembly(half_helpers()))
-            module = _optimise(module, target, kernel.unroll)
+            module = _optimise(module, target)
             check_symbols(module, kernel.source)
             object_code = target_machine(target).emit_object(module)
             _compiled[key] = CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)
@@ -109,7 +109,7 @@ def check_symbols(module: llvm.ModuleRef, source: str) -> None:
             raise InternalCompilerError(f"generated code refers to {item.name}, which no program may need:\n{source}")
 
 
-def _optimise(module: llvm.ModuleRef, target: Target, unroll: bool = True) -> llvm.ModuleRef:
+def _optimise(module: llvm.ModuleRef, target: Target) -> llvm.ModuleRef:
     module.triple = target.triple
     machine = target_machine(target)
     module.data_layout = str(machine.target_data)
@@ -117,7 +117,8 @@ def _optimise(module: llvm.ModuleRef, target: Target, unroll: bool = True) -> ll
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     options.loop_interleaving = True
-    options.loop_unrolling = unroll
+    # Unrolling an inner loop whole makes LLVM vectorise the outer one, with gathers, and takes long to compile.
+    options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module

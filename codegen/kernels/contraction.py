@@ -8,7 +8,7 @@ of summation depends on the shape and the target alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from graphc.codegen.expression import Elements, Expression, origin
 from graphc.codegen.index import Index, ravel
@@ -57,6 +57,30 @@ def tiling_of(roles: Roles, target: Target) -> Tiling:
     return choose_tiling(target, roles.accumulator.itemsize, batch, m, n, max(1, k), left > max(1, right))
 
 
+class _InResult:
+    """Sums of products that are kept in the result itself, rows `row` elements apart."""
+
+    def __init__(self, roles: Roles, parameter: str, row: int):
+        self._roles = roles
+        self._parameter = parameter
+        self.row = row
+
+    def pointer(self, batch: Index, rows: Span, columns: Span, i: Index, j: Index) -> str:
+        index = self._roles.out_index(batch, rows.at(i), columns.at(j))
+        return pointer(self._parameter, ravel(index, self._roles.op.result.type.shape))
+
+
+class _InScratch:
+    """Sums of products that are kept in scratch memory until the epilogue has read them."""
+
+    def __init__(self, roles: Roles, scratch: Scratch, tiling: Tiling):
+        self.row = -(-tiling.n_block // tiling.lanes) * tiling.lanes
+        self.buffer = scratch.take(roles.accumulator, tiling.m_block * self.row, "tile")
+
+    def pointer(self, batch: Index, rows: Span, columns: Span, i: Index, j: Index) -> str:
+        return pointer(self.buffer, i * self.row + j)
+
+
 class _Emitter:
     """Writes one kernel."""
 
@@ -78,98 +102,88 @@ class _Emitter:
         return self._batches * n_blocks(self._m, self._tiling.m_block) * n_blocks(self._n, self._tiling.n_block)
 
     def write(self) -> None:
-        direct = self._row_of_result() if self._k else None
-        self._row = direct or -(-self._tiling.n_block // self._tiling.lanes) * self._tiling.lanes
-        self._direct = direct is not None
-        if self._k:
-            arguments = dict(zip(self._region.args, self._slots, strict=False))
-            shared = (self._elements, self._roles, arguments, self.scratch, self._tiling)
-            self._left, self._right = left_operand(*shared), right_operand(*shared)
-            if not self._direct:
-                self._tile = self.scratch.take(self._roles.accumulator, self._tiling.m_block * self._row, "tile")
-        extents = (self._batches, self._m, self._n)
-        with unit_loop(self._source, *extents, self._tiling) as (batch, rows, columns):
-            if self._k:
-                self._products(batch, rows, columns)
-            if not self._direct:
-                self._epilogue(batch, rows, columns)
+        with unit_loop(self._source, self._batches, self._m, self._n, self._tiling) as (batch, rows, columns):
+            if self._k == 0:
+                zero = self._elements.constant(0, self._roles.accumulator)
+                self._epilogue(batch, rows, columns, lambda i, j: zero)
+                return
+            sums = self._sums()
+            self._products(batch, rows, columns, sums)
+            if isinstance(sums, _InScratch):
+                self._epilogue(batch, rows, columns, lambda i, j: self._total(sums.buffer, i * sums.row + j))
 
-    def _row_of_result(self) -> int | None:
-        """The distance of the result's rows, where the products can be summed in the result itself: it is all that the
-        kernel gives, has the accumulator's type, and whole vectors fill its rows."""
+    def _sums(self) -> _InResult | _InScratch:
+        """Where to sum: in the result itself, if that is all that the kernel gives, has the accumulator's type, and its
+        rows are whole vectors."""
         roles, result = self._roles, self._roles.op.result
-        if self._region.results != [result] or result.type.dtype != roles.accumulator or self._n % self._tiling.lanes:
-            return None
-        probes = [Index.variable(x, 0, n - 1, 1) for x, n in zip("bmn", (self._batches, self._m, self._n), strict=True)]
-        place = ravel(roles.out_index(*probes), result.type.shape)
-        row, column = stride(place, "m"), stride(place, "n")
-        return (row or self._n) if row is not None and column == 1 else None
+        if self._region.results == [result] and result.type.dtype == roles.accumulator:
+            extents = zip("bmn", (self._batches, self._m, self._n), strict=True)
+            probes = [Index.variable(name, 0, extent - 1, 1) for name, extent in extents]
+            place = ravel(roles.out_index(*probes), result.type.shape)
+            row, column = stride(place, "m"), stride(place, "n")
+            if row is not None and column == 1 and self._n % self._tiling.lanes == 0:
+                return _InResult(roles, f"p{self._slots[-1]}", row)
+        return _InScratch(roles, self.scratch, self._tiling)
 
     # --- the sums of products
 
-    def _products(self, batch: Index, rows: Span, columns: Span) -> None:
+    def _products(self, batch: Index, rows: Span, columns: Span, sums: _InResult | _InScratch) -> None:
+        """Go through the blocks of k: pack a block of both operands, multiply."""
+        arguments = dict(zip(self._region.args, self._slots, strict=False))
+        shared = (self._elements, self._roles, arguments, self.scratch, self._tiling)
+        left, right = left_operand(*shared), right_operand(*shared)
         blocks = n_blocks(self._k, self._tiling.k_block)
         with loop(self._source, "k_index", blocks) as k_index:
             k = span(self._source, "k", k_index, self._k, self._tiling.k_block, 1)
-            self._right.prepare(batch, columns, k)
-            self._left.prepare(batch, rows, k)
+            right.prepare(batch, columns, k)
+            left.prepare(batch, rows, k)
             self._source.comment(f"{origin(self._roles.op)} sum the products".strip())
             accumulate = "False" if blocks == 1 else f"{k_index.text} > 0"
-            if columns.tiles.high > 0:
-                with loop(self._source, "panel", columns.tiles) as panel:
-                    self._panel(batch, rows, columns, k, panel, self._tiling.vectors, accumulate)
-            if columns.has_edge is not False:
-                with when(self._source, columns.has_edge):
-                    self._panel(batch, rows, columns, k, columns.tiles, self._tiling.edge_vectors, accumulate)
 
-    def _panel(
-        self, batch: Index, rows: Span, columns: Span, k: Span, panel: Index, vectors: int, accumulate: str
-    ) -> None:
-        """One panel of the right operand against every register tile of rows."""
+            def multiply(panel: Index, vectors: int, first: Index, height: int, tiles: Index) -> None:
+                target = sums.pointer(batch, rows, columns, first * self._tiling.rows, panel * self._tiling.panel)
+                self._source.line(
+                    f"micro_kernel({height}, {vectors}, {self._tiling.lanes}, "
+                    f"{left.tile(batch, rows, first, k)}, {left.row}, {left.step}, "
+                    f"{right.tile(batch, columns, panel, k)}, {right.step}, "
+                    f"{target}, {sums.row}, {tiles.text}, {k.size.text}, {accumulate})"
+                )
 
-        def tiles(first: Index, height: int, count: Index) -> None:
-            left = self._left.tile(batch, rows, first, k)
-            right = self._right.tile(batch, columns, panel, k)
-            target = self._target(batch, rows, columns, first, panel)
-            self._source.line(
-                f"micro_kernel({height}, {vectors}, {self._tiling.lanes}, {left}, {self._left.row}, {self._left.step}, "
-                f"{right}, {self._right.step}, {target}, {self._row}, {count.text}, {k.size.text}, {accumulate})"
-            )
+            for panel, vectors in self._parts(columns, "panel", self._tiling.vectors, self._tiling.edge_vectors):
+                if rows.tiles.high > 0:
+                    multiply(panel, vectors, Index.of(0), self._tiling.rows, rows.tiles)
+                if rows.has_edge is not False:
+                    with when(self._source, rows.has_edge):
+                        multiply(panel, vectors, rows.tiles, self._tiling.edge_rows, Index.of(1))
 
-        if rows.tiles.high > 0:
-            tiles(Index.of(0), self._tiling.rows, rows.tiles)
-        if rows.has_edge is not False:
-            with when(self._source, rows.has_edge):
-                tiles(rows.tiles, self._tiling.edge_rows, Index.of(1))
-
-    def _target(self, batch: Index, rows: Span, columns: Span, number: Index, panel: Index) -> str:
-        """The pointer to a register tile's place in the scratch tile or in the result."""
-        i, j = number * self._tiling.rows, panel * self._tiling.panel
-        if not self._direct:
-            return pointer(self._tile, i * self._row + j)
-        place = ravel(self._roles.out_index(batch, rows.at(i), columns.at(j)), self._roles.op.result.type.shape)
-        return pointer(f"p{self._slots[len(self._region.args)]}", place)
+    def _parts(self, columns: Span, name: str, whole: int, edge: int) -> Iterator[tuple[Index, int]]:
+        """Open a loop over the whole panels of a block, then the place of its last, smaller one; yields the number of
+        the panel and its vectors."""
+        if columns.tiles.high > 0:
+            with loop(self._source, name, columns.tiles) as panel:
+                yield panel, whole
+        if columns.has_edge is not False:
+            with when(self._source, columns.has_edge):
+                yield columns.tiles, edge
 
     # --- what follows them
 
-    def _epilogue(self, batch: Index, rows: Span, columns: Span) -> None:
+    def _epilogue(self, batch: Index, rows: Span, columns: Span, total: Callable[[Index, Index], Expression]) -> None:
+        """Compute each result's element from the sum, then store them all: a result may take an operand's place."""
         self._source.comment("compute and store the results")
         with loop(self._source, "i", rows.size) as i:
             m = let(self._source, "m", rows.at(i))
             with loop(self._source, "j", columns.size) as j:
-                depth = self._source.depth
-                self._elements.bind(self._roles.op.result, lambda at: self._total(i * self._row + j), depth)
+                self._elements.bind(self._roles.op.result, lambda at: total(i, j), self._source.depth)
                 index = self._roles.out_index(batch, m, columns.at(j))
                 computed = [self._elements.of(result, index) for result in self._region.results]
                 for number, element in enumerate(computed):
                     self._elements.store(number, index, element)
 
-    def _total(self, place: Index) -> Expression:
+    def _total(self, buffer: str, place: Index) -> Expression:
         """The sum of products, rounded to the contraction's own type."""
         elements, accumulator = self._elements, self._roles.accumulator
-        if self._k == 0:
-            return elements.constant(0, accumulator)
-        read = Expression(f"{self._tile}[{place.text}]", accumulator, self._source.depth, atomic=False)
+        read = Expression(f"{buffer}[{place.text}]", accumulator, self._source.depth, atomic=False)
         total = elements.scalars.assign(read, accumulator, "total")
         dtype = self._roles.op.result.type.dtype
         return elements.apply(lambda s, x: x, [total], dtype, "contract") if dtype != accumulator else total
