@@ -24,7 +24,7 @@ def call(statement: str, *arrays: Array, dtype: DType) -> None:
     """Run one statement of kernel source on p0, p1, ... natively."""
     pointers = ", ".join(f"p{i}" for i in range(len(arrays)))
     source = f"def kernel({pointers}, scratch, fault, lo, hi):\n    {statement}\n"
-    kernel = Kernel(source, (dtype,) * len(arrays), 1, unroll=False)
+    kernel = Kernel(source, (dtype,) * len(arrays), 1)
     compiled = compile_kernel(kernel, host_target())
     function = _loaded(compiled.symbol, compiled.object_code, len(arrays) + 2)
     function(*(a.ctypes.data for a in arrays), 0, 0, 0, 1)
