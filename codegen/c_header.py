@@ -23,13 +23,13 @@ _C_TYPES = {
 
 # Keywords of C and C++, the types above, and what common headers and compilers define as macros.
 _RESERVED_TEXT = """
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
-    co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
-    double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-    new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires
-    restrict return short signed sizeof static static_assert static_cast struct switch template this thread_local throw
-    true try typedef typeid typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor
-    xor_eq int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class
+    co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype
+    default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int
+    long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register
+    reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch
+    template this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned using
+    virtual void volatile wchar_t while xor xor_eq int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
     NULL EOF assert errno linux stderr stdin stdout unix
 """
 _RESERVED = frozenset(_RESERVED_TEXT.split())
@@ -76,8 +76,8 @@ def c_header(program: Program, name: str) -> str:
     lines = [
         f"/* {name}: a program compiled by graphc for the CPU {_comment(program.target.cpu)}, {program.target.triple}.",
         "",
-        "   Arrays are dense and row-major, aligned to their elements. bf16 and f16 are uint16_t; bool is uint8_t, 0 or",
-        "   1. No two arrays of a call may overlap, but that inputs may share memory.",
+        "   Arrays are dense and row-major, aligned to their elements. bf16 and f16 are uint16_t; bool is uint8_t,",
+        "   0 or 1. No two arrays of a call may overlap, but that inputs may share memory.",
         "",
         *rows,
         f"   state  {len(program.states)} arrays, listed below",

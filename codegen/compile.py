@@ -115,11 +115,11 @@ def _entry(name: str) -> str:
 
 
 def _ports(values: Sequence[Value], role: str) -> tuple[Port, ...]:
-    """A port for each value, under its name, or its role and number; no two have the same."""
+    """A port for each value, called by its name, or its role and, among several, its number; no name occurs twice."""
     taken = {_RESERVED}
     ports = []
     for i, value in enumerate(values):
-        name = base = value.name or f"{role}{i}"
+        name = base = value.name or (f"{role}{i}" if len(values) > 1 else role)
         number = 1
         while name in taken:
             number += 1

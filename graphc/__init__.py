@@ -44,6 +44,11 @@ _NAMES = {
     "graphc.functions.sampling": "bernoulli normal rand rand_like randint randn randn_like randperm",
     "graphc.random": "Generator default_generator get_rng_state initial_seed manual_seed set_rng_state",
     "graphc.compiler.decorator": "compile",
+    "graphc.transforms": "grad value_and_grad",
+    "graphc.exporting": "export",
+    "graphc.checkpoint": "load save",
+    "graphc.runtime.artifact": "ArtifactError load_program",
+    "graphc.runtime.checkpoint": "CheckpointError",
     "graphc.errors": """
         AttributeValueError AutogradError DTypeError DifferentiationError GraphcError OutOfRangeError ShapeError
         StateError TracingError VerifyError

@@ -48,7 +48,7 @@ class StoredProgram(Executor):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the states to a safetensors file, which `load_program(..., state=path)` and the C interface read."""
-        with self.turn.taken():
+        with self._lock:
             data = encode_states(self.program.states, self.states)
         write_atomically(path, data)
 

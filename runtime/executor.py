@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +16,6 @@ from graphc.ir.errors import DTypeError, ShapeError
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import ALIGNMENT, address_of, aligned_bytes
 from graphc.runtime.program import Port, Program
-from graphc.runtime.turns import Turn
 
 Array = np.ndarray[Any, Any]
 
@@ -31,10 +31,10 @@ class _Context(ctypes.Structure):
 
 
 class Executor:
-    """A program bound to its states. Calls take turns, also with those of other executors of the same states; another
-    thread may run Python meanwhile.
+    """A program bound to its states. Calls take turns; another thread may run Python meanwhile.
 
-    states: one array per state port, dense row-major, aligned to 64 bytes; the program updates them in place.
+    states: one array per state port, dense row-major, aligned to 64 bytes; the program updates them in place. Who
+        gives the same array to two executors sees to it that they do not run at the same time.
     Raises ShapeError or DTypeError where a state does not fit its port, and ValueError where its memory does not.
     """
 
@@ -48,7 +48,7 @@ class Executor:
         self._kinds = [(port.type.shape, port.type.dtype.numpy, port) for port in program.inputs]
         self._loaded = LoadedProgram(program)
         self._arena = aligned_bytes(program.arena_bytes)
-        self.turn = Turn([address_of(array) for array in self.states])
+        self._lock = threading.Lock()
         self._hot = self._precomputed()
 
     def _precomputed(self) -> tuple[Any, ...]:
@@ -66,7 +66,7 @@ class Executor:
             if port.updated and array.nbytes
         )
         return (
-            self.turn.acquire,
+            self._lock,
             self._loaded.entry,
             ctypes.addressof(context),
             struct.Struct(f"{len(pointers)}N").pack_into,
@@ -97,9 +97,8 @@ class Executor:
         """As a call, without the checks: `inputs` holds as many arrays as there are input ports, of exactly their
         types, or a Python float for an f64[]. An array that is not dense row-major, or that overlaps a state that the
         program updates, is copied."""
-        acquire, entry, context, pack, pointers, scalars, scalars_at, starts, ends, kinds, _ = self._hot
-        lock = acquire()
-        try:
+        lock, entry, context, pack, pointers, scalars, scalars_at, starts, ends, kinds, _ = self._hot
+        with lock:
             addresses = []
             copies = []  # kept until the call is over
             for i, array in enumerate(inputs):
@@ -119,8 +118,6 @@ class Executor:
             addresses += map(address_of, outputs)
             pack(pointers, 0, *addresses)
             status = entry(context)
-        finally:
-            lock.release()
         if status:
             raise self.program.faults[status - 1].error()
         return outputs
