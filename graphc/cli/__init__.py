@@ -10,7 +10,8 @@ from importlib import import_module
 
 from graphc.ir.errors import GraphcError
 
-# A command's module is loaded when it is chosen: it has `add_arguments(parser)` and `execute(options)`.
+# A command's module is loaded when it is chosen: it has `add_arguments(parser)` and `execute(options)`; `options.rest`
+# holds what follows "--".
 COMMANDS = {
     "demo": "train an MLP on bundled digits, or on MNIST in a folder",
     "inspect": "print a stage of the compile of a step in a script",
@@ -22,6 +23,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0 when it succeeds; 1 with a message on standard error for what the user can mend."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    given, rest = given[:end], given[end + 1 :]
     parser = argparse.ArgumentParser(prog="graphc", description="A static-graph compiler for training neural networks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in given if word in COMMANDS), None)
@@ -34,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module.add_arguments(command)
             execute = module.execute
     options = parser.parse_args(given)
+    options.rest = rest
     assert execute is not None
     try:
         execute(options)

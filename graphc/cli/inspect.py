@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("step", help="FILE.py:NAME, NAME a compiled function")
     parser.add_argument("--stage", default="fused", choices=[*ALL_STAGES, "cost"], help="default: fused")
     parser.add_argument("--inputs", help='types to trace for, such as "f32[64,784] i64[64]"')
-    parser.add_argument("script_arguments", nargs="*", help="after --, for the script")
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -41,7 +40,7 @@ def execute(options: argparse.Namespace) -> None:
         raise GraphcError(f"{options.step!r} names no function; write FILE.py:NAME")
     if not Path(file).is_file():
         raise FileNotFoundError(f"{file} does not exist")
-    with _as_script(file, options.script_arguments):
+    with _as_script(file, options.rest):
         lowered = _first_call(file, name) if options.inputs is None else _traced_for(file, name, options.inputs)
     print(lowered.cost() if options.stage == "cost" else lowered.text(options.stage))
 
