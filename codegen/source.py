@@ -17,11 +17,10 @@ WIDTH = 120
 
 @dataclass
 class Block:
-    """One open block. `depth` counts the blocks around it; nothing computed inside a `guard` block may be hoisted
-    out of it. `memo` maps what has been computed here to where it is."""
+    """One open block. Nothing computed inside a `guard` block may be hoisted out of it. `memo` maps what has been
+    computed here to where it is."""
 
     header: str
-    depth: int
     guard: bool = False
     body: list[str | Block] = field(default_factory=list)
     memo: dict[Hashable, Any] = field(default_factory=dict)
@@ -31,7 +30,7 @@ class Source:
     """The text of one kernel under construction."""
 
     def __init__(self, header: str, comments: Sequence[str] = ()):
-        self.open = [Block(header, 0)]
+        self.open = [Block(header)]
         self._comments = comments
         self._constants: dict[str, str] = {}
         self._names: dict[str, int] = {}
@@ -44,7 +43,7 @@ class Source:
     @property
     def guard_depth(self) -> int:
         """The depth of the innermost guard: the least depth at which anything may now be computed."""
-        return max((b.depth for b in self.open if b.guard), default=0)
+        return max((depth for depth, block in enumerate(self.open) if block.guard), default=0)
 
     def fresh(self, hint: str) -> str:
         """A name not used before in this kernel: the hint and a number."""
@@ -71,15 +70,22 @@ class Source:
         """Append a comment line to the innermost block."""
         self.line(f"# {text}")
 
-    @contextmanager
-    def block(self, header: str, guard: bool = False) -> Iterator[int]:
-        """A nested block, e.g. `for j in range(8):`; yields its depth. A block left empty is dropped."""
-        inner = Block(header, len(self.open), guard)
-        self.open.append(inner)
-        yield inner.depth
-        self.open.pop()
+    def begin(self, header: str, guard: bool = False) -> int:
+        """Open a nested block, e.g. `for j in range(8):`; returns its depth."""
+        self.open.append(Block(header, guard))
+        return self.depth
+
+    def end(self) -> None:
+        """Close the innermost block. One left empty is dropped."""
+        inner = self.open.pop()
         if inner.body:
             self.open[-1].body.append(inner)
+
+    @contextmanager
+    def block(self, header: str, guard: bool = False) -> Iterator[int]:
+        """A nested block around what is written meanwhile; yields its depth."""
+        yield self.begin(header, guard)
+        self.end()
 
     @contextmanager
     def at(self, depth: int) -> Iterator[None]:

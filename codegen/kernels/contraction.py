@@ -40,7 +40,7 @@ def emit_contraction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     (region,) = op.regions
     (contract,) = [inner for inner in region.ops if lookup(inner.name).kind == "contract"]
     params = parameters(region, slots)
-    source = Source(signature(params), describe(op))
+    source = Source(signature(params), describe(op, slots))
     if contract.result.type.size == 0:
         return Kernel(source.text(), params, 0)
     roles = roles_of(contract)

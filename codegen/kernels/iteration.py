@@ -29,8 +29,8 @@ def probe_variables(source: Source, shape: Sequence[int]) -> tuple[Index, ...]:
     """One variable for each dimension, in nested blocks that stay open: for a dry run that looks at access patterns."""
     found = []
     for dim, size in enumerate(shape):
-        block = source.block(f"for d{dim} in range({size}):")
-        found.append(Index.variable(f"d{dim}", 0, max(size - 1, 0), block.__enter__()))
+        depth = source.begin(f"for d{dim} in range({size}):")
+        found.append(Index.variable(f"d{dim}", 0, max(size - 1, 0), depth))
     return tuple(found)
 
 

@@ -29,7 +29,7 @@ def emit_loop(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     (region,) = op.regions
     params = parameters(region, slots)
     shape = region.results[0].type.shape
-    source = Source(signature(params), describe(op))
+    source = Source(signature(params), describe(op, slots))
     if math.prod(shape) == 0:
         return Kernel(source.text(), params, 0)
     axes, inner, transposed = _plan(op, slots, shape)

@@ -27,7 +27,7 @@ def emit_reduction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     (region,) = op.regions
     params = parameters(region, slots)
     plan = plan_reduction(region)
-    source = Source(signature(params), describe(op))
+    source = Source(signature(params), describe(op, slots))
     if math.prod(plan.kept_sizes) == 0:
         return Kernel(source.text(), params, 0)
     axes = _axes(plan, slots)

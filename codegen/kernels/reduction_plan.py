@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.op_cost import work_per_element
 from graphc.ir.graph import Block, Op, Value
+from graphc.ir.op_cost import work_per_element
 from graphc.ir.opdef import lookup
 
 WORTH_KEEPING = 8  # work per element above which a value is kept from pass to pass rather than computed again

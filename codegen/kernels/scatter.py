@@ -28,7 +28,7 @@ def emit_scatter(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     (region,) = op.regions
     params = parameters(region, slots)
     (scatter,) = [inner for inner in region.ops if lookup(inner.name).kind == "scatter"]
-    source = Source(signature(params), describe(op))
+    source = Source(signature(params), describe(op, slots))
     base, updates = scatter.operands[0].type, scatter.operands[2].type
     if base.size == 0:
         units = min(1, updates.size)  # updates of nothing are out of range

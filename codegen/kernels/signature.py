@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.codegen.expression import origin
-from graphc.ir.graph import Block, Op
+from graphc.ir.graph import Block, Op, Value
 from graphc.ir.types import DType
 
 
@@ -23,11 +23,20 @@ def signature(params: Sequence[DType]) -> str:
     return f"def kernel({', '.join([*(f'p{i}' for i in range(len(params))), 'scratch', 'fault', 'lo', 'hi'])}):"
 
 
-def describe(op: Op) -> list[str]:
-    """Comment lines: the kind, the ops in order with the lines they came from, and each parameter's role."""
+def describe(op: Op, slots: Sequence[int]) -> list[str]:
+    """Comment lines: the kind, what each parameter is, and the ops in order with the lines they came from."""
     (region,) = op.regions
     lines = [f"{op.attributes['kind']} kernel"]
+    for slot in sorted(set(slots)):
+        read = [v for v, s in zip(region.args, slots, strict=False) if s == slot]
+        written = [v for v, s in zip(region.results, slots[len(region.args) :], strict=True) if s == slot]
+        verb = " and ".join(["reads"] * bool(read) + ["writes"] * bool(written))
+        lines.append(f"  p{slot} {verb} {', '.join(dict.fromkeys(map(_shown, (*read, *written))))}")
     for inner in region.ops:
         place = origin(inner)
-        lines.append(f"  {inner.name} : {inner.results[0].type}" + (f"  ({place})" if place else ""))
+        lines.append(f"  {inner.name} : {inner.result.type}{f'  ({place})' if place else ''}")
     return lines
+
+
+def _shown(value: Value) -> str:
+    return f"%{value.name}: {value.type}" if value.name else str(value.type)

@@ -142,13 +142,17 @@ def _loaded(symbol: str, image: bytes, n_pointers: int) -> Callable[..., None]:
     return signature(tracker[symbol])
 
 
+def call_native(function: Callable[..., None], buffers: Sequence[Guarded], ranges: Iterable[tuple[int, int]]) -> None:
+    for lo, hi in ranges:
+        function(*(b.address for b in buffers), lo, hi)
+
+
 def _run_native(
     kernel: Kernel, buffers: Sequence[Guarded], scratch: Guarded, fault: Guarded, ranges: Iterable[tuple[int, int]]
 ) -> None:
     compiled = compile_kernel(kernel, host_target())
     function = _loaded(compiled.symbol, compiled.object_code, len(buffers) + 2)
-    for lo, hi in ranges:
-        function(*(b.address for b in (*buffers, scratch, fault)), lo, hi)
+    call_native(function, (*buffers, scratch, fault), ranges)
 
 
 def _run_python(

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from graphc.codegen.index import Condition, Index, ravel, unravel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from graphc.codegen.index import Condition, Index, ravel, unravel
 
 SIZES = {"i": 5, "j": 4}
 

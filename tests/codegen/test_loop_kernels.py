@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
 from graphc.ir.types import f32, i64
-
 from tests.codegen.harness import Array, evaluate, fused, reversed_units, run, types_of
 from tests.codegen.regions import adam, dropout, gelu, row_vector
 
@@ -36,7 +36,7 @@ def check(arrays: list[Array], build: Any, rtol: float = 2e-6, python: bool = Tr
 
 
 @pytest.mark.parametrize("rows", SIZES)
-@pytest.mark.parametrize("columns", (1, 3, 17, 127))
+@pytest.mark.parametrize("columns", [1, 3, 17, 127])
 def test_bias_and_activation(rows: int, columns: int) -> None:
     arrays = [normal(rows, columns), normal(columns, seed=1)]
     check(arrays, lambda b, x, y: gelu(b, b.add(x, row_vector(b, y, x))), rtol=1e-5, python=rows * columns < 400)
@@ -182,7 +182,9 @@ def test_long_chain_of_ops_does_not_exhaust_the_stack() -> None:
 
 def test_coordinates_become_loop_variables() -> None:
     op = fused(
-        "loop", types_of([normal(6, 7)]), lambda b, x: b.add(x, b.cast(b.iota(dtype=i64, shape=(6, 7), axis=1), dtype=f32))
+        "loop",
+        types_of([normal(6, 7)]),
+        lambda b, x: b.add(x, b.cast(b.iota(dtype=i64, shape=(6, 7), axis=1), dtype=f32)),
     )
     assert "cast_f32(j)" in emit_kernel(op, (0, 1), host_target()).source
     check([normal(6, 7)], lambda b, x: b.cast(b.iota(dtype=i64, shape=(6, 7), axis=0), dtype=f32))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.opdef import lookup
 from graphc.ir.types import TensorType, f64, i64
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.codegen.harness import Array, evaluate, reversed_units, run
 
 Shape = tuple[int, ...]
@@ -43,7 +44,21 @@ class Regions:
 
     def read(self, shape: Shape) -> Value:
         """A value of the shape, read from arguments through layout, generate or gather ops."""
-        how = self.pick(("argument", "broadcast", "transpose", "reshape", "slice", "pad", "flip", "concat", "take", "iota", "gather"))
+        how = self.pick(
+            (
+                "argument",
+                "broadcast",
+                "transpose",
+                "reshape",
+                "slice",
+                "pad",
+                "flip",
+                "concat",
+                "take",
+                "iota",
+                "gather",
+            )
+        )
         b, rank = self.b, len(shape)
         if how == "broadcast":
             dims = tuple(d for d in range(rank) if self.draw(st.booleans()))
@@ -71,8 +86,10 @@ class Regions:
             return b.flip(self.argument(shape), axes=(self.draw(st.integers(0, rank - 1)),))
         if how == "concat" and rank:
             axis = self.draw(st.integers(0, rank - 1))
-            cuts = sorted([0, self.draw(st.integers(0, shape[axis])), self.draw(st.integers(0, shape[axis])), shape[axis]])
-            parts = [self.argument((*shape[:axis], y - x, *shape[axis + 1 :])) for x, y in zip(cuts, cuts[1:], strict=False)]
+            cuts = sorted(
+                [0, self.draw(st.integers(0, shape[axis])), self.draw(st.integers(0, shape[axis])), shape[axis]]
+            )
+            parts = [self.argument((*shape[:axis], y - x, *shape[axis + 1 :])) for x, y in itertools.pairwise(cuts)]
             return b.concat(*parts, axis=axis)
         if how == "take" and rank:
             axis = self.draw(st.integers(0, rank - 1))

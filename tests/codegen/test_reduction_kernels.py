@@ -7,10 +7,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
 from graphc.ir.types import from_numpy_dtype
-
 from tests.codegen.harness import Array, evaluate, fused, reversed_units, run, types_of
 from tests.codegen.regions import bias_update, cross_entropy, layer_norm, layer_norm_backward, softmax
 
@@ -43,7 +43,7 @@ def check(arrays: list[Array], build: Any, python: bool = False, rtol: float = 3
 
 @pytest.mark.parametrize("rows", SIZES)
 @pytest.mark.parametrize("columns", SIZES)
-@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("axis", [0, 1])
 def test_softmax(rows: int, columns: int, axis: int) -> None:
     small = rows * columns < 100
     check([normal(rows, columns) * 4], lambda b, x: softmax(b, x, axis), python=small)
@@ -85,7 +85,7 @@ AXES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2), ()]
 
 
 @pytest.mark.parametrize("axes", AXES)
-@pytest.mark.parametrize("keepdims", (False, True))
+@pytest.mark.parametrize("keepdims", [False, True])
 @pytest.mark.parametrize("shape", [(4, 5, 6), (3, 1, 40), (1, 70, 1), (2, 9, 300)])
 def test_several_reductions_over_any_axes(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> None:
     def build(b: Any, x: Any) -> Any:
@@ -95,15 +95,15 @@ def test_several_reductions_over_any_axes(shape: tuple[int, ...], axes: tuple[in
     check([normal(*shape)], build, python=np.prod(shape) <= 120, atol=1e-5)
 
 
-@pytest.mark.parametrize("axis", (0, 1, 2))
-@pytest.mark.parametrize("name", ("argmax", "argmin"))
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
 def test_positions_keep_the_first_of_equals_and_the_first_nan(name: str, axis: int) -> None:
     x = np.random.default_rng(0).integers(0, 4, (5, 6, 12)).astype(np.float64)
     x[1, 2, 3] = x[1, 4, 7] = np.nan
     check([x], lambda b, x: b.emit(name, [x], {"axes": (axis,), "keepdims": False}).result, python=True)
 
 
-@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("axis", [0, 1])
 def test_nan_propagates_through_extremes(axis: int) -> None:
     x = normal(30, 40)
     x[3, 5] = np.nan
@@ -112,7 +112,7 @@ def test_nan_propagates_through_extremes(axis: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0)])
-@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("axis", [0, 1])
 def test_empty_reduction_is_the_identity(shape: tuple[int, int], axis: int) -> None:
     def build(b: Any, x: Any) -> Any:
         total = b.sum(x, axes=(axis,), keepdims=False)
@@ -133,8 +133,8 @@ def test_long_f32_sum_is_as_accurate_as_pairwise_summation(shape: tuple[int, ...
     assert error.max() < 4e-7
 
 
-@pytest.mark.parametrize("dtype", (ml_dtypes.bfloat16, np.float16))
-@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16])
+@pytest.mark.parametrize("axis", [0, 1])
 def test_half_precisions_are_summed_in_f32_and_rounded_after_each_op(dtype: Any, axis: int) -> None:
     x = normal(33, 65).astype(dtype)
 
@@ -151,11 +151,13 @@ def test_half_precisions_are_summed_in_f32_and_rounded_after_each_op(dtype: Any,
             np.testing.assert_allclose(result.astype(np.float64), e.astype(np.float64), rtol=2.1 * epsilon)
 
 
-@pytest.mark.parametrize("dtype", (np.int8, np.uint8, np.int32, np.int64))
-@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+@pytest.mark.parametrize("axis", [0, 1])
 def test_integer_sums_and_products_wrap(dtype: Any, axis: int) -> None:
     x = np.random.default_rng(0).integers(0, 100, (20, 30)).astype(dtype)
-    check([x], lambda b, x: [b.sum(x, axes=(axis,), keepdims=False), b.prod(x, axes=(axis,), keepdims=False)], python=True)
+    check(
+        [x], lambda b, x: [b.sum(x, axes=(axis,), keepdims=False), b.prod(x, axes=(axis,), keepdims=False)], python=True
+    )
 
 
 def test_result_of_the_full_shape_that_precedes_the_reduction() -> None:

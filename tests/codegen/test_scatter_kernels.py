@@ -7,9 +7,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
-
 from tests.codegen.harness import Array, evaluate, fused, reversed_units, run, types_of
 
 
@@ -37,7 +37,14 @@ def check(arrays: list[Array], build: Any, python: bool = True) -> int:
 
 @pytest.mark.parametrize(
     ("base", "places", "axis"),
-    [((9, 5), (4,), 0), ((9, 300), (40,), 0), ((3, 6, 4), (2, 3), 1), ((7,), (30,), 0), ((2, 8), (3, 2), 1), ((1, 1), (5,), 1)],
+    [
+        ((9, 5), (4,), 0),
+        ((9, 300), (40,), 0),
+        ((3, 6, 4), (2, 3), 1),
+        ((7,), (30,), 0),
+        ((2, 8), (3, 2), 1),
+        ((1, 1), (5,), 1),
+    ],
 )
 def test_index_add(base: tuple[int, ...], places: tuple[int, ...], axis: int) -> None:
     updates = (*base[:axis], *places, *base[axis + 1 :])
@@ -47,7 +54,13 @@ def test_index_add(base: tuple[int, ...], places: tuple[int, ...], axis: int) ->
 
 @pytest.mark.parametrize(
     ("base", "places", "axis"),
-    [((6, 10), (6, 3), 1), ((6, 10), (4, 30), 1), ((6, 10), (20, 7), 0), ((4, 5, 6), (3, 9, 2), 1), ((128, 2), (64, 9), 1)],
+    [
+        ((6, 10), (6, 3), 1),
+        ((6, 10), (4, 30), 1),
+        ((6, 10), (20, 7), 0),
+        ((4, 5, 6), (3, 9, 2), 1),
+        ((128, 2), (64, 9), 1),
+    ],
 )
 def test_scatter_add_with_fewer_updates_than_places(base: tuple[int, ...], places: tuple[int, ...], axis: int) -> None:
     arrays = [normal(*base), indices(base[axis], *places), normal(*places, seed=1)]
@@ -74,7 +87,7 @@ def test_gradient_of_an_embedding_starts_from_zeros() -> None:
     np.testing.assert_allclose(run(op, arrays).results[0], evaluate(op, arrays)[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", (ml_dtypes.bfloat16, np.float16))
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16])
 def test_half_precisions_accumulate_in_f32(dtype: Any) -> None:
     base, updates = normal(5, 200).astype(dtype), normal(400, 200, seed=1).astype(dtype)
     arrays = [base, indices(5, 400), updates]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Op
 from graphc.ir.opdef import OpDef, lookup, registered
-
 from tests.codegen.harness import Array, fused, reversed_units, run, types_of
 
 KINDS = {
