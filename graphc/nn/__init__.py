@@ -1,7 +1,7 @@
 """Modules, under PyTorch's names."""
 
 from graphc.nn import functional, init
-from graphc.nn.activation import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from graphc.nn.activation import GELU, LogSigmoid, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from graphc.nn.container import ModuleList, Sequential
 from graphc.nn.dropout import Dropout
 from graphc.nn.linear import Linear
@@ -32,6 +32,7 @@ __all__ = [
     "L1Loss",
     "LayerNorm",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
     "Module",

@@ -1,4 +1,4 @@
-"""Activations as modules."""
+"""Activations as modules; the formulas stand with the functions of `graphc.nn.functional`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,29 @@ from graphc.nn.module import Module
 from graphc.tensors.tensor import Tensor
 
 
-class ReLU(Module):
+class _InPlace(Module):
+    """An activation that may write its result over its input."""
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_InPlace):
     """`functional.relu`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.relu(input)
+        return F.relu(input, self.inplace)
+
+
+class SiLU(_InPlace):
+    """`functional.silu`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.silu(input, self.inplace)
 
 
 class Sigmoid(Module):
@@ -28,18 +46,26 @@ class Tanh(Module):
         return F.tanh(input)
 
 
-class SiLU(Module):
-    """`functional.silu`."""
+class LogSigmoid(Module):
+    """`functional.logsigmoid`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.silu(input)
+        return F.logsigmoid(input)
 
 
 class Softplus(Module):
     """`functional.softplus`."""
 
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0):
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
     def forward(self, input: Tensor) -> Tensor:
-        return F.softplus(input)
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class GELU(Module):
@@ -56,29 +82,26 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
-class Softmax(Module):
-    """`functional.softmax` along `dim`."""
+class _Along(Module):
+    """An activation along one dimension."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax(_Along):
+    """`functional.softmax` along `dim`, which must be given."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
-    """`functional.log_softmax` along `dim`."""
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.dim = dim
+class LogSoftmax(_Along):
+    """`functional.log_softmax` along `dim`, which must be given."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"

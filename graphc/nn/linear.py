@@ -14,19 +14,27 @@ from graphc.tensors.tensor import Tensor
 
 
 class Linear(Module):
-    """x W^T + b: [..., in_features] -> [..., out_features]. `weight` is [out_features, in_features].
+    """x W^T + b: [..., in_features] -> [..., out_features]. `weight` is [out_features, in_features], `bias`
+    [out_features] or None; both of `dtype` (float32 by default).
 
     Both are initialised uniformly in +-1/sqrt(in_features), as PyTorch does."""
 
     bias: Parameter | None
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: DType = graphc.float32):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: object = None,
+        dtype: DType | None = None,
+    ):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(graphc.empty(out_features, in_features, dtype=dtype))
+        self.weight = Parameter(graphc.empty(out_features, in_features, dtype=dtype, device=device))
         if bias:
-            self.bias = Parameter(graphc.empty(out_features, dtype=dtype))
+            self.bias = Parameter(graphc.empty(out_features, dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

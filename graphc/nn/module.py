@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from graphc.context import context, no_grad
 from graphc.epoch import epoch
-from graphc.errors import StateError, TracingError, fail
-from graphc.functions.creation import as_tensor
-from graphc.ir.types import DType, f32, f64
+from graphc.errors import DTypeError, StateError, TracingError, fail
+from graphc.functions.creation import require_device
+from graphc.ir.types import DType, bf16, f16, f32, f64
 from graphc.nn.parameter import Parameter
+from graphc.nn.state import LoadResult, load_state, named_state
 from graphc.tensors.base import TensorBase
 from graphc.tensors.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
-
-
-class LoadResult(NamedTuple):
-    """Names that a checkpoint lacked, and names in it that the module has no place for."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module:
@@ -70,13 +64,21 @@ class Module:
         epoch.bump()
         home = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
         if home is None:
-            home = next((r for r in _REGISTRIES if name in known[r] and _may_hold(r, value)), None)
-        if home is None and any(name in known[r] for r in ("_parameters", "_modules")):
-            raise TypeError(f"cannot assign {type(value).__name__} to {name!r}, a parameter or module; delete it first")
+            home = next((r for r in _REGISTRIES if name in known[r]), None)
+        if home is None:
+            object.__setattr__(self, name, value)
+            return
+        if not _may_hold(home, value):
+            raise TypeError(
+                f"cannot assign {type(value).__name__} to {name!r} of {type(self).__name__}, one of its {home[1:]}: it "
+                f"must be a {_KINDS[home].__name__} or None; delete it first to make it a plain attribute"
+            )
         for place in (known, *(known[r] for r in _REGISTRIES)):
-            if home is None or place is not known[home]:
+            if place is not known[home]:
                 place.pop(name, None)
-        (known if home is None else known[home])[name] = value
+        if home != "_buffers":
+            self._transient.discard(name)
+        known[home][name] = value
 
     def _assign_in_trace(self, name: str, value: Any) -> bool:
         """Assignments while a function is traced: to a parameter or buffer, a write to it; of anything but a tensor,
@@ -101,8 +103,9 @@ class Module:
     def __delattr__(self, name: str) -> None:
         epoch.bump()
         for registry in _REGISTRIES:
-            if name in self.__dict__[registry]:
+            if name in self.__dict__.get(registry, ()):
                 del self.__dict__[registry][name]
+                self._transient.discard(name)
                 return
         object.__delattr__(self, name)
 
@@ -110,13 +113,17 @@ class Module:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter under a name; None reserves it."""
+        """Add a parameter under a name; None reserves it. Raises KeyError for a name that cannot be used, TypeError for
+        what is not a Parameter."""
         self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that is state but is not trained; it is saved unless `persistent` is False."""
+        """Add a tensor that is state but is not trained; it is saved unless `persistent` is False. None reserves the
+        name."""
         self._register("_buffers", name, tensor)
-        if not persistent:
+        if persistent:
+            self._transient.discard(name)
+        else:
             self._transient.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -131,7 +138,10 @@ class Module:
         if not name or "." in name:
             raise KeyError(f"{name!r} cannot be the name of a parameter, buffer or module: it is empty or has a dot")
         if value is not None and not _may_hold(registry, value):
-            raise TypeError(f"cannot register {type(value).__name__} under {name!r} among the {registry[1:]}")
+            raise TypeError(
+                f"cannot register {type(value).__name__} under {name!r} among the {registry[1:]}: it must be a "
+                f"{_KINDS[registry].__name__} or None"
+            )
         if hasattr(self, name) and name not in self.__dict__[registry]:
             raise KeyError(f"attribute {name!r} exists already")
         epoch.bump()
@@ -139,16 +149,19 @@ class Module:
 
     # --- traversal; each parameter, buffer and module is met once
 
-    def named_modules(self, prefix: str = "", memo: set[int] | None = None) -> Iterator[tuple[str, Module]]:
+    def named_modules(
+        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with their paths."""
         seen = set() if memo is None else memo
-        if id(self) in seen:
-            return
-        seen.add(id(self))
+        if remove_duplicate:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
-                yield from module.named_modules(f"{prefix}.{name}" if prefix else name, seen)
+                yield from module.named_modules(seen, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
@@ -156,42 +169,44 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below, with their names."""
-        seen: set[int] = set()
-        for name, module in self._modules.items():
-            if module is not None and id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
+        return _distinct(self._modules.items(), True)
 
     def children(self) -> Iterator[Module]:
         """The modules right below."""
         return (module for _, module in self.named_children())
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with their paths, such as `fc1.weight`; a shared one appears under its first path."""
-        return self._named("_parameters", prefix, recurse)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with their paths, such as `fc1.weight`; a shared one under its first path only, unless
+        `remove_duplicate` is False."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Buffers with their paths."""
-        return self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Buffers with their paths, shared ones as in `named_parameters`."""
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers."""
         return (b for _, b in self.named_buffers(recurse=recurse))
 
-    def _named(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name, tensor in module.__dict__[registry].items():
-                if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
-                    yield f"{path}.{name}" if path else name, tensor
+    def _named(self, registry: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
+        places = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
+        members = (
+            (f"{path}.{name}" if path else name, tensor)
+            for path, module in places
+            for name, tensor in module.__dict__[registry].items()
+        )
+        return _distinct(members, once)
 
     def get_submodule(self, target: str) -> Module:
-        """The module at a path. Raises AttributeError where there is none."""
+        """The module at a path such as "encoder.0". Raises AttributeError where there is none."""
         module: Module = self
         for name in target.split(".") if target else []:
             found = module._modules.get(name)
@@ -199,6 +214,22 @@ class Module:
                 raise AttributeError(f"{type(module).__name__} has no module {name!r}")
             module = found
         return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "fc1.weight". Raises AttributeError where there is none."""
+        return self._at("_parameters", target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path. Raises AttributeError where there is none."""
+        return self._at("_buffers", target)
+
+    def _at(self, registry: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module.__dict__[registry].get(name)
+        if found is None:
+            raise AttributeError(f"{type(module).__name__} has no {registry[1:-1]} {name!r}")
+        return found
 
     # --- everything at once
 
@@ -211,9 +242,12 @@ class Module:
 
     def train(self: M, mode: bool = True) -> M:
         """Set training mode, here and below: it decides what dropout and normalisation do."""
-        for module in self.modules():
-            if module.training != mode:
-                module.training = mode
+        if not isinstance(mode, bool):
+            raise ValueError(f"train() takes True or False, got {mode!r}")
+        if self.training != mode:
+            self.training = mode
+        for module in self.children():
+            module.train(mode)
         return self
 
     def eval(self: M) -> M:
@@ -229,25 +263,38 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set them to zero."""
         for p in self.parameters():
-            if set_to_none or p.grad is None:
-                p.grad = None
-            else:
-                p.grad.zero_()
+            clear_grad(p, set_to_none)
 
     def to(self: M, *args: Any, dtype: DType | None = None, device: object = None) -> M:
-        """Convert parameters and buffers of float types in place. Raises for a device other than "cpu"."""
+        """Convert parameters and buffers of float types, and their gradients, in place: to(dtype), to("cpu"),
+        to(tensor), or by keyword. Raises DTypeError for a dtype that is not a float type, AttributeValueError for a
+        device other than "cpu"."""
         for given in args:
-            if isinstance(given, DType):
+            if isinstance(given, TensorBase):
+                dtype = given.dtype
+            elif isinstance(given, DType):
                 dtype = given
             else:
                 device = given
+        require_device(device)
+        if dtype is None:
+            return self
+        if not dtype.is_float:
+            fail(DTypeError, f"{type(self).__name__}.to takes float types, got {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
-            target = dtype if dtype is not None and tensor.is_floating_point() else None
-            found = tensor.detach().to(dtype=target, device=device)
-            if found.dtype != tensor.dtype:
-                tensor.data = found
-                tensor.grad = None
+            if tensor.is_floating_point() and tensor.dtype != dtype:
+                grad = tensor._grad
+                tensor.data = tensor.detach().to(dtype)
+                tensor.grad = grad.to(dtype) if isinstance(grad, Tensor) else None
         return self
+
+    def cpu(self: M) -> M:
+        """The module itself."""
+        return self
+
+    def cuda(self: M, device: object = "cuda") -> M:
+        """Raises AttributeValueError: this version computes on the CPU."""
+        return self.to(device=device)
 
     def float(self: M) -> M:
         """Convert to float32."""
@@ -257,51 +304,28 @@ class Module:
         """Convert to float64."""
         return self.to(f64)
 
+    def half(self: M) -> M:
+        """Convert to float16."""
+        return self.to(f16)
+
+    def bfloat16(self: M) -> M:
+        """Convert to bfloat16."""
+        return self.to(bf16)
+
     # --- state dicts
 
-    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """Parameters and persistent buffers by path, in PyTorch's order; tensors of the same memory, off the tape."""
-        found: dict[str, Tensor] = {}
-        for path, module in self._paths(prefix):
-            start = f"{path}." if path else ""
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    found[start + name] = parameter.detach()
-            for name, buffer in module._buffers.items():
-                if buffer is not None and name not in module._transient:
-                    found[start + name] = buffer.detach()
-        return found
-
-    def _paths(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        """As named_modules, but shared modules appear under each of their paths."""
-        yield prefix, self
-        for name, module in self._modules.items():
-            if module is not None:
-                yield from module._paths(f"{prefix}.{name}" if prefix else name)
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """Parameters and persistent buffers by path, in PyTorch's order: tensors of the same memory, off the tape
+        unless `keep_vars`. `prefix` is put before every name."""
+        return {name: x if keep_vars else x.detach() for name, x in named_state(self, prefix)}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Tensor | np.ndarray[Any, Any]], strict: bool = True
     ) -> LoadResult:
-        """Copy tensors or arrays into the parameters and buffers of the same names. Raises StateError, listing all of
-        them, for shapes that differ and (if strict) for missing and unexpected names; nothing has changed then."""
-        own = self.state_dict()
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
-        if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
-        for name in own:
-            if name in state_dict and tuple(state_dict[name].shape) != tuple(own[name].shape):
-                problems.append(f"{name} has shape {tuple(state_dict[name].shape)}, needed {tuple(own[name].shape)}")
-        if problems:
-            raise StateError(f"the state does not fit {type(self).__name__}: {'; '.join(problems)}")
-        with no_grad():
-            for name, tensor in own.items():
-                if name in state_dict:
-                    tensor.copy_(as_tensor(state_dict[name]).detach())
-        return LoadResult(missing, unexpected)
+        """Copy tensors or arrays into the parameters and buffers of the same names, converting their dtype; the memory
+        stays where it is. Raises StateError, listing all of them, for entries of other shapes and (if strict) for
+        missing and unexpected names; nothing has changed then."""
+        return load_state(self, state_dict, strict)
 
     # --- printing
 
@@ -310,15 +334,44 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        inner = [f"({name}): {module!r}".replace("\n", "\n  ") for name, module in self._modules.items()]
         extra = self.extra_repr()
-        if not inner:
+        lines = [f"({name}): {module!r}" for name, module in self._modules.items()]
+        if not lines and "\n" not in extra:
             return f"{type(self).__name__}({extra})"
-        return "\n  ".join([f"{type(self).__name__}({extra}", *inner]) + "\n)"
+        return f"{type(self).__name__}({indented([*extra.splitlines(), *lines])})"
+
+
+_KINDS: dict[str, type] = {"_parameters": Parameter, "_buffers": Tensor, "_modules": Module}
 
 
 def _may_hold(registry: str, value: object) -> bool:
-    if value is None:
-        return True
-    kind = {"_parameters": Parameter, "_buffers": Tensor, "_modules": Module}[registry]
-    return isinstance(value, kind)
+    return value is None or isinstance(value, _KINDS[registry])
+
+
+def _distinct(members: Iterable[tuple[str, Any]], once: bool) -> Iterator[tuple[str, Any]]:
+    """The members that are not None, each object once if `once`."""
+    seen: set[int] = set()
+    for name, member in members:
+        if member is not None and id(member) not in seen:
+            if once:
+                seen.add(id(member))
+            yield name, member
+
+
+def clear_grad(x: TensorBase, set_to_none: bool) -> None:
+    """Forget `.grad`, or set it to zero where there is one."""
+    try:
+        found = None if set_to_none else x.grad
+    except StateError:  # a compiled function did not keep it: nothing is left to set to zero
+        found = None
+    if found is None:
+        x.grad = None
+        return
+    with no_grad():
+        found.zero_()
+
+
+def indented(lines: Iterable[str]) -> str:
+    """The lines between the parentheses of a module's repr, each on its own."""
+    shown = ["  " + line.replace("\n", "\n  ") for line in lines]
+    return "\n".join(["", *shown, ""]) if shown else ""

@@ -1,5 +1,7 @@
 """Functions of tensors that networks are made of, under PyTorch's names: `import graphc.nn.functional as F`."""
 
+from graphc.functions.indexing import one_hot
+from graphc.functions.shaping import pad
 from graphc.nn.functional.activations import (
     gelu,
     log_softmax,
@@ -11,7 +13,7 @@ from graphc.nn.functional.activations import (
     softplus,
     tanh,
 )
-from graphc.nn.functional.layers import dropout, layer_norm, linear, one_hot
+from graphc.nn.functional.layers import dropout, layer_norm, linear
 from graphc.nn.functional.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -37,6 +39,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "one_hot",
+    "pad",
     "relu",
     "sigmoid",
     "silu",

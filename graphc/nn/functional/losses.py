@@ -1,101 +1,120 @@
-"""Losses between tensors of one shape. Element formulas and reductions are PyTorch's."""
+"""Losses between float tensors of one shape. Element formulas, gradients and reductions are PyTorch's; where it would
+broadcast input and target against each other, with a warning, these raise ShapeError.
+
+reduction: "none" keeps the elements, "mean" and "sum" reduce them to a tensor without dimensions. All raise ShapeError
+and DTypeError for tensors that do not fit, AttributeValueError for options out of range.
+"""
 
 from __future__ import annotations
 
 import graphc
-from graphc.errors import ShapeError, fail
-from graphc.nn.functional.activations import softplus
-from graphc.nn.functional.reduction import check_reduction, reduce
+from graphc.errors import AttributeValueError, ShapeError, fail
+from graphc.nn.functional.activations import log1p_exp
+from graphc.nn.functional.precision import rounded_once
+from graphc.nn.functional.reduction import REDUCTIONS, check_reduction, check_same_shape, reduce, weighted
+from graphc.promotion import require_dtype
 from graphc.tensors.tensor import Tensor
 
+_FLAT = 1e-12  # p (1 - p) below which binary cross-entropy takes its derivative as that of 1e-12
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+
+@rounded_once
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2."""
-    _same_shape("mse_loss", input, target)
+    _check("mse_loss", input, target, reduction)
     difference = input - target
-    return reduce("mse_loss", difference * difference, reduction)
+    return reduce(difference * difference, reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+@rounded_once
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|."""
-    _same_shape("l1_loss", input, target)
-    return reduce("l1_loss", graphc.abs(input - target), reduction)
+    _check("l1_loss", input, target, reduction)
+    return reduce(graphc.abs(input - target), reduction)
 
 
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick, 2015, arXiv:1504.08083).
-
-    Raises ValueError for a negative beta; beta=0 is the L1 loss."""
-    _same_shape("smooth_l1_loss", input, target)
+@rounded_once
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick, 2015, arXiv:1504.08083); beta = 0
+    is the L1 loss."""
+    _check("smooth_l1_loss", input, target, reduction)
     if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
-    if beta == 0:
-        return l1_loss(input, target, reduction)
+        fail(AttributeValueError, f"smooth_l1_loss: beta must not be negative, got {beta}")
     distance = graphc.abs(input - target)
-    elements = graphc.where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
-    return reduce("smooth_l1_loss", elements, reduction)
+    if beta > 0:
+        distance = graphc.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
+    return reduce(distance, reduction)
 
 
+@rounded_once
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
-    """-(t log p + (1 - t) log(1 - p)) for probabilities p in [0, 1]; each logarithm is at least -100, as in PyTorch,
-    and its derivative at most 1e12."""
-    _same_shape("binary_cross_entropy", input, target)
-    elements = -(target * _bounded_log(input) + (1.0 - target) * _bounded_log(1.0 - input))
-    return reduce("binary_cross_entropy", elements if weight is None else elements * weight, reduction)
+    """-(t log p + (1 - t) log(1 - p)) for probabilities p, times `weight`, which broadcasts to them. As in PyTorch,
+    each logarithm is at least -100, and the derivative is (p - t) / max(p (1 - p), 1e-12). A p outside [0, 1] gives
+    NaN."""
+    _check("binary_cross_entropy", input, target, reduction)
+    spread = input * (1.0 - input)
+    inside = spread > _FLAT
+    p = graphc.where(inside, input, 0.5)
+    smooth = _cross_entropy(target, graphc.log(p), graphc.log(1.0 - p))
+    # Elsewhere the value is that of bounded logarithms, and a parabola that adds 0 to it has the derivative.
+    fixed = input.detach()
+    value = _cross_entropy(target, _bounded_log(fixed), _bounded_log(1.0 - fixed))
+    parabola = (input - target.detach()) * (input - target.detach()) * (0.5 / _FLAT)
+    flat = value + (parabola - parabola.detach())
+    elements = graphc.where(inside, smooth, flat)
+    return reduce(weighted("binary_cross_entropy", elements, weight), reduction)
 
 
+def _cross_entropy(target: Tensor, log_p: Tensor, log_inverse: Tensor) -> Tensor:
+    return -(target * log_p + (1.0 - target) * log_inverse)
+
+
+def _bounded_log(p: Tensor) -> Tensor:
+    return graphc.maximum(graphc.log(p), -100.0)
+
+
+@rounded_once
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of sigmoid(input), computed from the logits so that it neither overflows nor loses
-    precision. `pos_weight` scales the positive term."""
-    _same_shape("binary_cross_entropy_with_logits", input, target)
-    log_inverse = softplus(-input)  # -log(sigmoid(x))
-    if pos_weight is None:
-        elements = (1.0 - target) * input + log_inverse
-    else:
-        elements = (1.0 - target) * input + (1.0 + (pos_weight - 1.0) * target) * log_inverse
-    if weight is not None:
-        elements = elements * weight
-    return reduce("binary_cross_entropy_with_logits", elements, reduction)
+    precision. `weight` scales the elements, `pos_weight` their positive terms; both broadcast to them."""
+    name = "binary_cross_entropy_with_logits"
+    _check(name, input, target, reduction)
+    negative_log = log1p_exp(-input)  # -log(sigmoid(x))
+    if pos_weight is not None:
+        negative_log = negative_log * (1.0 + weighted(name, target, pos_weight - 1.0, "pos_weight"))
+    elements = (1.0 - target) * input + negative_log
+    return reduce(weighted(name, elements, weight), reduction)
 
 
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+@rounded_once
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target * (log(target) - input), where `input` holds log-probabilities, and `target` too if `log_target`; an
     element whose target is 0 counts 0. "batchmean" divides the sum by the first extent, which is the mathematical
     definition; "mean" divides by the number of elements."""
-    _same_shape("kl_div", input, target)
+    _check("kl_div", input, target, reduction, (*REDUCTIONS, "batchmean"))
     if log_target:
         elements = graphc.exp(target) * (target - input)
     else:
-        positive = target > 0.0
-        safe = graphc.where(positive, target, graphc.ones_like(target))
-        entropy = graphc.where(positive, target * graphc.log(safe), graphc.zeros_like(target))
+        zero = target == 0.0
+        entropy = graphc.where(zero, 0.0, target * graphc.log(graphc.where(zero, 1.0, target)))
         elements = entropy - target * input
-    if reduction == "batchmean":
-        return elements.sum() / input.shape[0]
-    check_reduction("kl_div", reduction, ("none", "mean", "sum", "batchmean"))
-    return reduce("kl_div", elements, reduction)
+    if reduction != "batchmean":
+        return reduce(elements, reduction)
+    if not input.ndim:
+        fail(ShapeError, f"kl_div: reduction 'batchmean' needs a batch dimension, got input {input._type}")
+    return elements.sum() / input.shape[0]
 
 
-def _bounded_log(p: Tensor) -> Tensor:
-    """max(log(p), -100), with the derivative of log at max(p, 1e-12)."""
-    floor = p + (graphc.maximum(p, graphc.full_like(p, 1e-12)) - p).detach()
-    surrogate = graphc.log(floor)
-    exact = graphc.maximum(graphc.log(p.detach()), graphc.full_like(p, -100.0))
-    return surrogate + (exact - surrogate).detach()
-
-
-def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
-    if tuple(input.shape) != tuple(target.shape):
-        fail(
-            ShapeError,
-            f"{name}: input {input._type} and target {target._type} must have the same shape; reshape or expand the "
-            "target",
-        )
+def _check(name: str, input: Tensor, target: Tensor, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+    check_reduction(name, reduction, allowed)
+    check_same_shape(name, input, target)
+    require_dtype(f"{name}: input", input, "float")
