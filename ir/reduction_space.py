@@ -13,7 +13,7 @@ class ReductionSpace:
 
     def __init__(self, reduce: Op):
         self.full = reduce.operands[0].type
-        self.axes = tuple(reduce.attributes["axes"])  # type: ignore[arg-type]
+        self.axes: tuple[int, ...] = tuple(reduce.attributes["axes"])  # type: ignore[arg-type]
         self.kept = tuple(i for i in range(self.full.rank) if i not in self.axes)
         self.reduced = tuple(self.full.shape[i] for i in self.kept)
         ones = tuple(1 if i in self.axes else n for i, n in enumerate(self.full.shape))

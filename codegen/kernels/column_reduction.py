@@ -16,7 +16,7 @@ from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
 from graphc.ir.types import DType
 
-COLUMNS = 256  # in a tile
+COLUMNS = (64, 256)  # the fewest and the most in a tile
 BLOCK = 256  # how many rows of a sum are added up before they join the total
 
 
@@ -32,9 +32,10 @@ class ColumnReduction(Passes):
         """Write the body; returns its units: tiles of columns, for blocks of what is kept outside of them."""
         outer, inner = self.kept_axes[:-1], self.kept_axes[-1]
         rows = math.prod(a.size for a in outer)
-        self._tile = best_tile(inner.size, COLUMNS)
-        work = max(1, self.n_reduced) * self._tile
-        tile_rows = best_tile(rows, max(1, elements_per_unit(element_bytes) // work))
+        columns = elements_per_unit(element_bytes) // max(1, self.n_reduced)
+        fewest, most = COLUMNS
+        self._tile = best_tile(inner.size, min(max(columns, fewest), most))
+        tile_rows = best_tile(rows, max(1, columns // self._tile))
         grid = Grid(rows, inner.size, tile_rows, self._tile)
         with grid.unit(self.source) as (row_block, column_block):
             self._open_tile(column_block)

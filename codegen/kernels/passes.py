@@ -64,8 +64,8 @@ class Passes:
         self.elements = elements
         self.source = elements.source
         self.scratch = scratch
-        self.kept_axes = [a for a in axes if a.dims[0] not in plan.axes]
-        self.reduced_axes = [a for a in axes if a.dims[0] in plan.axes]
+        self.kept_axes = [a for a in axes if a.dims[0] not in plan.space.axes]
+        self.reduced_axes = [a for a in axes if a.dims[0] in plan.space.axes]
         self.variables: dict[Axis, Index] = {}
 
     # --- where the loops are
@@ -82,20 +82,20 @@ class Passes:
     def kept_place(self) -> Index:
         """The linear index of the place along the kept dimensions."""
         here = self.full_index()
-        return ravel([here[d] for d in self.plan.kept], self.plan.kept_sizes)
+        return ravel([here[d] for d in self.plan.space.kept], self.plan.kept_sizes)
 
     def reduced_place(self, index: Sequence[Index]) -> Index:
         """The linear position of an index of the full space among the elements that are reduced to one."""
-        return ravel([index[d] for d in self.plan.axes], self.plan.reduced_sizes)
+        return ravel([index[d] for d in self.plan.space.axes], self.plan.reduced_sizes)
 
     def position(self, index: Sequence[Index]) -> Index:
         """The coordinate, along the first reduced axis, of an index of the full space."""
-        return index[self.plan.axes[0]] if self.plan.axes else Index.of(0)
+        return index[self.plan.space.axes[0]] if self.plan.space.axes else Index.of(0)
 
     def is_here(self, index: Sequence[Index], value: Value) -> bool:
         """Whether an index of a value is at the kept coordinates that the loops are at."""
         if value.type.shape == self.plan.shape:
-            index = [index[d] for d in self.plan.kept]
+            index = [index[d] for d in self.plan.space.kept]
             return ravel(index, self.plan.kept_sizes).same(self.kept_place())
         return ravel(index, value.type.shape).same(self.kept_place())
 

@@ -43,7 +43,7 @@ def _axes(plan: ReductionPlan, slots: tuple[int, ...]) -> list[Axis]:
     """The loops, found by a dry run."""
     trial = Elements(plan.region, slots, Source("trial"))
     index = probe_variables(trial.source, plan.shape)
-    kept = ravel([index[d] for d in plan.kept], plan.kept_sizes)
+    kept = ravel([index[d] for d in plan.space.kept], plan.kept_sizes)
     for sweep in plan.passes:
         for op in sweep.reduces:
             trial.of(op.operands[0], index)
@@ -54,11 +54,11 @@ def _axes(plan: ReductionPlan, slots: tuple[int, ...]) -> list[Axis]:
     for number in plan.reduced_results:
         at: tuple[Index, ...] = unravel(kept, plan.region.results[number].type.shape)
         trial.store(number, at, trial.of(plan.region.results[number], at))
-    return join_axes(plan.shape, trial.used, plan.axes)
+    return join_axes(plan.shape, trial.used, plan.space.axes)
 
 
 def _by_columns(plan: ReductionPlan, axes: list[Axis]) -> bool:
     innermost = axes[-1] if axes else None
-    if innermost is None or innermost.dims[0] in plan.axes:
+    if innermost is None or innermost.dims[0] in plan.space.axes:
         return False
     return innermost.size >= min(NARROW, math.prod(plan.reduced_sizes))

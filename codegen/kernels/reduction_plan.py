@@ -6,13 +6,13 @@ shape is stored in the first pass in which everything it depends on is known.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.op_cost import work_per_element
 from graphc.ir.opdef import lookup
+from graphc.ir.reduction_space import ReductionSpace
 
 WORTH_KEEPING = 8  # work per element above which a value is kept from pass to pass rather than computed again
 
@@ -31,37 +31,35 @@ class Pass:
 
 @dataclass(frozen=True)
 class ReductionPlan:
-    """`shape` is the full space, `axes` its reduced dimensions; `reduced_results` are the numbers of the region's
-    results that have one element for each kept index."""
+    """`reduced_results` are the numbers of the region's results that have one element for each kept index."""
 
     region: Block
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
+    space: ReductionSpace
     passes: list[Pass]
     reduced_results: list[int]
 
     @property
-    def kept(self) -> tuple[int, ...]:
-        return tuple(d for d in range(len(self.shape)) if d not in self.axes)
+    def shape(self) -> tuple[int, ...]:
+        """Of the full space."""
+        return self.space.full.shape
 
     @property
     def kept_sizes(self) -> tuple[int, ...]:
-        return tuple(self.shape[d] for d in self.kept)
+        return self.space.reduced
 
     @property
     def reduced_sizes(self) -> tuple[int, ...]:
-        return tuple(self.shape[d] for d in self.axes)
+        return tuple(self.shape[d] for d in self.space.axes)
 
 
 def plan_reduction(region: Block) -> ReductionPlan:
-    """Raises ValueError where the reduce ops of the region differ in shape or axes."""
+    """Raises ValueError where the reduce ops of the region do not share one space."""
     reduces = [op for op in region.ops if lookup(op.name).kind == "reduce"]
-    shape, axes = reduces[0].operands[0].type.shape, reduces[0].attributes["axes"]
+    space = ReductionSpace(reduces[0])
     for op in reduces:
-        if (op.operands[0].type.shape, op.attributes["axes"]) != (shape, axes):
-            raise ValueError(
-                f"{op.name} over {op.operands[0].type} does not go with a reduction of {shape} over {axes}"
-            )
+        if ReductionSpace(op) != space:
+            raise ValueError(f"{op.name} of {ReductionSpace(op)} does not go with a reduction of {space}")
+    shape = space.full.shape
     levels = _levels(region)
     full = [i for i, r in enumerate(region.results) if r.type.shape == shape]
     n_passes = max(max(levels[op.result] for op in reduces), *(levels[region.results[i]] + 1 for i in full), 1)
@@ -73,7 +71,7 @@ def plan_reduction(region: Block) -> ReductionPlan:
     reduced = [i for i in range(len(region.results)) if i not in full]
     for value in _spread(region, shape, levels):
         passes[levels[value] - 1].spreads.append(value)
-    plan = ReductionPlan(region, shape, axes, passes, reduced)  # type: ignore[arg-type]
+    plan = ReductionPlan(region, space, passes, reduced)
     _choose_kept(plan)
     return plan
 
@@ -138,7 +136,7 @@ def _cone_cost(plan: ReductionPlan, value: Value, kept: set[Value]) -> int:
     while pending:
         current = pending.pop()
         op = current.op
-        if op is None or current in seen or current in kept or current.type.size < math.prod(plan.shape):
+        if op is None or current in seen or current in kept or current.type.size < plan.space.full.size:
             continue
         seen.add(current)
         kind = lookup(op.name).kind
