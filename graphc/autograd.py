@@ -90,6 +90,14 @@ def grad(
     return tuple(found)
 
 
+def leaves(tensors: Sequence[TensorBase]) -> list[TensorBase]:
+    """The leaves that require gradients and that the tensors were computed from."""
+    if context.trace is not None:
+        return context.trace.leaves(tensors)
+    recorded = [x for x in tensors if needs_grad(x)]
+    return leaves_behind(recorded, reachable([n for n in (edge_of(x).node for x in recorded) if n is not None]))
+
+
 def accumulate(leaf: TensorBase, gradient: Tensor, create_graph: bool = False) -> None:
     """Add to `.grad`."""
     known = leaf.grad
@@ -132,4 +140,4 @@ def _require_recorded(name: str, x: Tensor) -> None:
         )
 
 
-__all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = ["accumulate", "backward", "enable_grad", "grad", "is_grad_enabled", "leaves", "no_grad", "set_grad_enabled"]

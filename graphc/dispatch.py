@@ -157,6 +157,12 @@ def _recorded_write(target: TensorBase, base: TensorBase, value: TensorBase) -> 
     return whole
 
 
+def identity(x: TensorBase) -> Tensor:
+    """A tensor of the same elements that gradients tell apart from `x`: a result on the tape where `x` requires
+    gradients, a tensor to be made a leaf otherwise."""
+    return clone(x) if context.trace is None else context.trace.identity(x)
+
+
 def clone(source: TensorBase) -> Tensor:
     """A copy that gradients flow through."""
     if context.trace is not None:
@@ -167,4 +173,4 @@ def clone(source: TensorBase) -> Tensor:
     return copied
 
 
-__all__ = ["apply", "apply_op", "attach", "clone", "edge_of", "needs_grad", "record_node", "saved", "write"]
+__all__ = ["apply", "apply_op", "attach", "clone", "edge_of", "identity", "needs_grad", "record_node", "saved", "write"]

@@ -11,11 +11,11 @@ from graphc.autograd import accumulate
 from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import Runner, build_executor
-from graphc.compiler.pytree import unflatten
 from graphc.epoch import epoch
 from graphc.errors import StateError
 from graphc.ir.types import TensorType, type_of
 from graphc.log import log
+from graphc.pytree import unflatten
 from graphc.tensors.base import TensorBase, wrap
 from graphc.tensors.storage import Clock
 from graphc.tracing.capture import Captured, GradRule
@@ -100,14 +100,15 @@ class Entry:
 
     # --- a call
 
-    def call(self, arguments: Sequence[Any]) -> Any:
-        """Run on tensors or arrays of exactly the signature's types; `STALE` where this version does not fit."""
+    def call(self, arguments: Sequence[Any], first: bool = False) -> Any:
+        """Run on tensors or arrays of exactly the signature's types; `STALE` where this version does not fit. `first`:
+        right after the trace, which may itself have changed what the next call will look at."""
         bound = self._bound
         group = bound.group.acquire()
         try:
             fresh = epoch.value != self._epoch or group.last is not self
             if fresh:
-                if self.stale() is not None:
+                if not first and self.stale() is not None:
                     return STALE
                 self._prepare_grads()
             elif self._guards and not self._guards_hold():
@@ -122,7 +123,7 @@ class Entry:
             self._clock.value += 1
             if fresh:
                 self._leave_grads()
-                self._epoch = epoch.value
+                self._epoch = -1 if first else epoch.value
                 group.last = self
         finally:
             group.lock.release()

@@ -15,11 +15,10 @@ import numpy as np
 
 from graphc.compiler.entry import STALE, Entry
 from graphc.compiler.lowered import Lowered, dump_folder
-from graphc.compiler.pytree import Static, flatten, is_array, paths, unflatten
 from graphc.context import context
-from graphc.errors import TracingError, fail
 from graphc.ir.types import TensorType, type_of
 from graphc.log import log
+from graphc.pytree import Static, flatten, is_array, paths, unflatten
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured, InputType, capture
 from graphc.tracing.guards import Reads
@@ -123,14 +122,8 @@ class CompiledFunction:
             reason = entry.stale()
         with _tracing:
             entry = self._compile(key, leaves, structure, reason)
-        found = entry.call(leaves)
-        if found is STALE:
-            fail(
-                TracingError,
-                f"{self.name!r} changes what it depends on while it is traced: {entry.stale()}",
-            )
         self._remember(args, kwargs, specs, entry)
-        return found
+        return entry.call(leaves, first=True)
 
     def _remember(self, args: Sequence[Any], kwargs: dict[str, Any], specs: list[Any], entry: Entry) -> None:
         simple = not kwargs and not self._static and all(map(is_array, args))

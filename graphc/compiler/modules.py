@@ -25,7 +25,7 @@ def compile_module(module: Module, **options: Any) -> Module:
 
     made = type(cls.__name__, (cls,), {"__call__": call, "lower": lower, "__module__": cls.__module__})
     found: Module = object.__new__(made)
-    found.__dict__ = module.__dict__
+    object.__setattr__(found, "__dict__", module.__dict__)
     return found
 
 

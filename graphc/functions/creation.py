@@ -151,7 +151,8 @@ def _progression(start: Number, step: Number, count: int, dtype: DType) -> Tenso
         return _embedded(array, dtype)
     wide = dtype.accumulator
     places = apply("iota", [], dtype=wide, shape=(count,), axis=0)
-    return cast(pointwise.add(pointwise.mul(places, step), start), dtype)
+    scaled = places if step == 1 else pointwise.mul(places, step)
+    return cast(scaled if start == 0 else pointwise.add(scaled, start), dtype)
 
 
 def eye(

@@ -31,8 +31,8 @@ class Generator:
     def __init__(self, seed: int | None = None):
         self.key = _integer(0)
         self.offset = _integer(0)
-        self.key._belongs_to = (None, "rng.key")
-        self.offset._belongs_to = (None, "rng.offset")
+        self.key._storage.label = (None, "rng.key")
+        self.offset._storage.label = (None, "rng.offset")
         self.manual_seed(_fresh_seed() if seed is None else seed)
 
     def manual_seed(self, seed: int) -> Generator:

@@ -31,7 +31,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], DType):
         fail(DTypeError, "view(dtype) is not supported; to(dtype) converts the elements")
     found = _reshape("view", input, sizes_of("view", shape))
-    if input._array is not None and found._storage is not input._storage and input._type.size:
+    if found._base is None and input._type.size:
         fail(
             ShapeError, f"view: a tensor of shape {input._type.shape} with gaps or transposed in memory; use reshape()"
         )

@@ -60,7 +60,6 @@ class TensorBase:
     result_class: ClassVar[type[Tensor]]
 
     _array: Array | None
-    _belongs_to: tuple[TensorBase | None, str]  # the state this tensor is: of which tensor, and its name there
     _base: TensorBase | None
     _grad: Any
     _index: int
@@ -240,8 +239,10 @@ class TensorBase:
         if array.shape == own.shape and array.dtype == own.dtype:
             np.copyto(own, array)
         else:
-            self._set_up(value._type, Storage(array), array)
             self._note_change()
+            self._type, self._storage, self._array = value._type, Storage(array), array
+            self._steps, self._base = (), None
+            self._storage.trained = self._requires_grad
         self._storage.note_write()
 
     # --- its elements

@@ -28,10 +28,11 @@ class Storage:
     shared: tensors that are views of `array` exist, so it cannot move.
     trained: some tensor that shows it requires, or required, gradients.
     binding: set once a compiled function holds this memory as state.
+    label: how to call it as state: the tensor that it belongs to, if any, and its name there.
     clocks: of the compiled functions that write it; a call moves one clock, and no per-tensor counter.
     """
 
-    __slots__ = ("__weakref__", "_writes", "array", "binding", "borrowed", "clocks", "shared", "trained")
+    __slots__ = ("__weakref__", "_writes", "array", "binding", "borrowed", "clocks", "label", "shared", "trained")
 
     def __init__(self, array: Array, borrowed: bool = False):
         self.array = array
@@ -39,6 +40,7 @@ class Storage:
         self.shared = False
         self.trained = False
         self.binding: Any = None
+        self.label: tuple[Any, str] | None = None
         self.clocks: tuple[Clock, ...] = ()
         self._writes = 0
 

@@ -67,7 +67,7 @@ class ModuleView:
 
     label: str
     module: Module
-    seen: tuple[Any, ...]
+    seen: dict[str, Any]
 
 
 @dataclass
@@ -143,6 +143,7 @@ class _Finish:
         self._keep_grads = keep_grads
         self._replaced: dict[Value, Value] = {}
         self._results: list[Value] = []
+        self._dropped: set[Value] = set()
 
     def captured(
         self, result: Any, take_apart: Callable[[Any, list[Any]], Any], reads: Reads, modules: list[ModuleView]
@@ -169,7 +170,7 @@ class _Finish:
             graph,
             states,
             trace.scalars,
-            [*reads.readings, *trace.guards],
+            [*reads.besides([scalar.getter for scalar in trace.scalars]), *trace.guards],
             modules,
             rules,
             trace.changed_attributes(),
@@ -199,6 +200,7 @@ class _Finish:
         if now is None:
             if grad.sum is not None:
                 self._replaced[grad.sum.op.result] = grad.sum.addend
+                self._dropped.add(grad.sum.zeros)
             return GradRule(grad.tensor, grad.before, False, None)
         if now._array is not None:
             needs = now if grad.sum is not None else grad.before
@@ -206,7 +208,7 @@ class _Finish:
         if not self._keep_grads:
             return GradRule(grad.tensor, grad.before, False, ElidedGrad(self._trace.name))
         kept = self._trace.outside(lambda: zeros_like(grad.tensor.detach()))
-        kept._belongs_to = (grad.tensor, "grad")
+        kept._storage.label = (grad.tensor, "grad")
         self._trace.write(kept, now)
         return GradRule(grad.tensor, UNSEEN if grad.before is None else grad.before, False, kept)
 
@@ -223,7 +225,7 @@ class _Finish:
         updates = {}
         for state in trace.states:
             value = self._replaced.get(state.held.value, state.held.value)
-            if value is not state.argument:
+            if value is not state.argument and state.argument not in self._dropped:
                 updates[state.argument] = value
         used = {v for op in trace.block.ops for v in op.operands} | {*self._results, *updates, *updates.values()}
         states = [state for state in trace.states if state.argument in used]

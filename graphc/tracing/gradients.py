@@ -75,7 +75,8 @@ class Gradients:
         value = self.trace.value_of(x)
         if value in self.leaves:
             return value
-        if value.op is not None:
+        cut = value.op is not None and value.op.name == "stop_gradient" and value is storage.first
+        if value.op is not None and not cut:
             value = self.trace.emit("stop_gradient", [value], {})[0]
             if x._steps:
                 storage.views[x._steps] = value
@@ -116,6 +117,11 @@ class Gradients:
         reached = list(dict.fromkeys(v for v in values if v in cone))
         found = dict(zip(reached, self._emit(targets, cotangents, reached, create_graph), strict=True))
         return [found.get(v) for v in values]
+
+    def leaves_behind(self, tensors: Sequence[TensorBase]) -> list[TensorBase]:
+        """The leaves that require gradients and that the tensors were computed from."""
+        cone = self._cone([self.trace.value_of(x) for x in tensors if needs_grad(x)])
+        return [leaf.tensor for value, leaf in self.leaves.items() if value in cone]
 
     def _target(self, name: str, x: TensorBase) -> Value:
         if not needs_grad(x):
@@ -209,7 +215,7 @@ class Gradients:
         state that starts at zero."""
         trace = self.trace
         grad = trace.outside(lambda: zeros_like(x.detach()))
-        grad._belongs_to = (x, "grad")
+        grad._storage.label = (x, "grad")
         with no_grad():
             zeros, addend = trace.value_of(grad), trace.value_of(gradient)
             grad.add_(gradient)

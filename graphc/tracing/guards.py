@@ -8,7 +8,7 @@ as a whole, when the epoch has moved.
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -70,7 +70,7 @@ class Reads:
         self.modules: dict[str, Module] = {}
         self.tensors: dict[str, TensorBase] = {}
         self._seen: set[int] = set()
-        self._keys: set[tuple[Any, ...]] = set()
+        self._found_in: dict[tuple[Any, ...], set[CodeType]] = {}
         self._function(function)
 
     def _function(self, function: Any) -> None:
@@ -89,13 +89,13 @@ class Reads:
         }
         if owner is not None and function.__code__.co_argcount:
             starts[function.__code__.co_varnames[0]] = (lambda: owner, id(owner))
-        for chain in _chains(function.__code__, set(starts)):
+        for code, chain in _chains(function.__code__, set(starts)):
             name = chain[0][1]
             namespace = function.__globals__
             known = starts.get(name) or (_global_reader(namespace, name), id(namespace))
-            self._chain(chain, *known)
+            self._chain(code, chain, *known)
 
-    def _chain(self, chain: tuple[Any, ...], start: Callable[[], Any], origin: int) -> None:
+    def _chain(self, code: CodeType, chain: tuple[Any, ...], start: Callable[[], Any], origin: int) -> None:
         label: str = chain[0][1]
         getter, value = start, start()
         if value is _MISSING or isinstance(value, (type, ModuleType)):
@@ -115,13 +115,19 @@ class Reads:
                 break
             getter, value = _step_reader(getter, kind, key), after
             label += f".{key}" if kind == "attribute" else f"[{key!r}]"
-        self._read(getter, label, value, (origin, label))
+        self._read(code, getter, label, value, (origin, label))
 
-    def _read(self, getter: Callable[[], Any], label: str, value: Any, key: tuple[Any, ...]) -> None:
-        if key not in self._keys:
-            self._keys.add(key)
+    def _read(self, code: CodeType, getter: Callable[[], Any], label: str, value: Any, key: tuple[Any, ...]) -> None:
+        if key not in self._found_in:
+            self._found_in[key] = set()
             self.readings.append(Reading(getter, label, value, key))
             self._object(label, value)
+        self._found_in[key].add(code)
+
+    def besides(self, getters: Sequence[Callable[[], Any]]) -> list[Reading]:
+        """The readings without those that only `getters` read."""
+        codes = {getattr(getter, "__code__", None) for getter in getters}
+        return [reading for reading in self.readings if not self._found_in[reading.key] <= codes]
 
     def _object(self, label: str, value: Any) -> None:
         if isinstance(value, Module):
@@ -166,9 +172,9 @@ def _step_reader(getter: Callable[[], Any], kind: str, key: Any) -> Callable[[],
     return lambda: getter()[key]
 
 
-def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[Any, ...]]:
+def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[CodeType, tuple[Any, ...]]]:
     """What the code, and code defined inside it, loads from outside: names, and attributes and constant subscripts of
-    them."""
+    them. Each with the code that does."""
     chain: list[tuple[str, Any]] = []
     subscript: Any = _MISSING
     for instruction in dis.get_instructions(code):
@@ -188,14 +194,14 @@ def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[Any, ...]]:
             subscript = _MISSING
             continue
         if chain:
-            yield tuple(chain)
+            yield code, tuple(chain)
         chain, subscript = [], _MISSING
         if isinstance(argument, tuple) and argument:  # one instruction that loads two variables
             argument = argument[-1]
         if name == "LOAD_GLOBAL" or (name.startswith(("LOAD_DEREF", "LOAD_FAST", "LOAD_CLASS")) and argument in free):
             chain = [("name", argument)]
     if chain:
-        yield tuple(chain)
+        yield code, tuple(chain)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _chains(constant, free)
@@ -204,19 +210,19 @@ def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[Any, ...]]:
 # --- modules
 
 
-def snapshot(module: Module) -> tuple[Any, ...]:
+def snapshot(module: Module) -> dict[str, Any]:
     """What a trace may have read from a module: its scalar attributes, and which objects the others are."""
-    parts: list[Any] = []
+    found: dict[str, Any] = {}
     for name, value in module.__dict__.items():
         if name in ("_parameters", "_buffers", "_modules"):
-            parts.extend((name, key, _identity(item)) for key, item in value.items())
+            found.update((key, _identity(item)) for key, item in value.items())
         elif isinstance(value, SCALARS):
-            parts.append((name, type(value), value))
+            found[name] = (type(value), value)
         elif isinstance(value, (tuple, list)) and all(isinstance(v, SCALARS) for v in value):
-            parts.append((name, tuple(value)))
+            found[name] = tuple(value)
         elif isinstance(value, (np.ndarray, TensorBase)) or callable(value):
-            parts.append((name, id(value)))
-    return tuple(parts)
+            found[name] = id(value)
+    return found
 
 
 def _identity(item: Any) -> Any:
@@ -224,13 +230,13 @@ def _identity(item: Any) -> Any:
     return (id(item), id(item._storage), item._requires_grad) if isinstance(item, TensorBase) else id(item)
 
 
-def difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
+def difference(before: dict[str, Any], after: dict[str, Any]) -> str:
     """What two snapshots of a module differ in, for a message."""
-    old = {part[:-1] if len(part) > 1 else part: part[-1] for part in before}
-    new = {part[:-1] if len(part) > 1 else part: part[-1] for part in after}
-    for key in {**old, **new}:
-        if old.get(key, _MISSING) != new.get(key, _MISSING):
-            a, b = (repr(side[key]) if key in side else "nothing" for side in (old, new))
-            name = key[1] if key[0] in ("_parameters", "_buffers", "_modules") else key[0]
-            return f"{name} changed" if isinstance(key[0], str) and key[0].startswith("_") else f"{name}: {a} -> {b}"
-    return "its attributes changed"
+    for name in {**before, **after}:
+        old, new = before.get(name, _MISSING), after.get(name, _MISSING)
+        if old == new:
+            continue
+        if isinstance(old, tuple) and isinstance(new, tuple) and isinstance(old[0], type):
+            return f"{name} changed from {old[1]!r} to {new[1]!r}"
+        return f"{name} changed"
+    return "nothing changed"

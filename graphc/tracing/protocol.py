@@ -48,4 +48,4 @@ def create_state(owner: MutableMapping[K, Any], key: K, make: Callable[[], Any],
 
 def _name_after(of: Tensor, key: Any, made: Any) -> None:
     for name, tensor in made.items() if isinstance(made, dict) else [(key, made)]:
-        tensor._belongs_to = (of, str(name))
+        tensor._storage.label = (of, str(name))

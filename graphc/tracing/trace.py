@@ -115,9 +115,8 @@ class Trace:
 
     def name_of(self, x: TensorBase) -> str:
         """What to call the state that `x` shows."""
-        belongs = getattr(x, "_belongs_to", None)
-        if belongs is not None:
-            owner, key = belongs
+        if x._storage.label is not None:
+            owner, key = x._storage.label
             return key if owner is None else f"{self.name_of(owner)}.{key}"
         return self._names.get(id(x._storage), "state")
 
@@ -220,6 +219,12 @@ class Trace:
         """A tensor of the same value with a storage of its own."""
         return self.wrap(self.operand(source), context.grad_enabled and needs_grad(source))
 
+    def identity(self, x: TensorBase) -> Tensor:
+        """A tensor of the same elements with a value of its own, on the tape if `x` is."""
+        recorded = context.grad_enabled and needs_grad(x)
+        name, attributes = ("reshape", {"shape": x._type.shape}) if recorded else ("stop_gradient", {})
+        return self.wrap(self._emit_one(name, [self.operand(x)], attributes), recorded)
+
     # --- writes
 
     def write(self, target: TensorBase, value: TensorBase) -> None:
@@ -261,6 +266,10 @@ class Trace:
     ) -> list[Tensor | None]:
         """The gradient by each tensor of `wrt`; None where the targets do not depend on it."""
         return self.gradients_.gradients(targets, cotangents, wrt, create_graph)
+
+    def leaves(self, tensors: Sequence[TensorBase]) -> list[TensorBase]:
+        """The leaves that require gradients and that the tensors were computed from."""
+        return self.gradients_.leaves_behind(tensors)
 
     def get_grad(self, tensor: TensorBase) -> Tensor | None:
         """`tensor.grad`."""

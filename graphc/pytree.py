@@ -48,10 +48,12 @@ def is_array(x: object) -> bool:
 
 
 def flatten(value: Any, leaves: list[Any]) -> Any:
-    """Append the tensors and arrays in `value` to `leaves`; the structure that is left."""
+    """Append the tensors and arrays in `value` to `leaves`; the structure that is left. A `Static` stays whole."""
     if is_array(value):
         leaves.append(value)
         return None
+    if isinstance(value, Static):
+        return value
     kind = type(value)
     if isinstance(value, dict):
         return Tree(kind, tuple(value), tuple(flatten(v, leaves) for v in value.values()))
@@ -80,7 +82,7 @@ def paths(structure: Any, prefix: str) -> list[str]:
         return [prefix]
     if isinstance(structure, Static):
         return []
-    keys = structure.keys or range(len(structure.children))
+    keys = structure.keys or getattr(structure.kind, "_fields", None) or range(len(structure.children))
     found: list[str] = []
     for key, child in zip(keys, structure.children, strict=True):
         found += paths(child, f"{prefix}.{key}" if prefix else str(key))
