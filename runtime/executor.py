@@ -95,17 +95,20 @@ class Executor:
 
     def run(self, inputs: Sequence[Array | float]) -> list[Array]:
         """As a call, without the checks: `inputs` holds as many arrays as there are input ports, of exactly their
-        types, or a Python float for an f64[]. An array that is not dense row-major, or that overlaps a state that the
-        program updates, is copied."""
+        types; for one without dimensions a NumPy scalar will do, and for an f64[] a Python float. An array that is not
+        dense row-major, or that overlaps a state that the program updates, is copied."""
         lock, entry, context, pack, pointers, scalars, scalars_at, starts, ends, kinds, _ = self._hot
         with lock:
             addresses = []
             copies = []  # kept until the call is over
             for i, array in enumerate(inputs):
-                if isinstance(array, float):
-                    scalars[i] = array
-                    addresses.append(scalars_at[i])
-                    continue
+                if not isinstance(array, np.ndarray):
+                    if isinstance(array, float):
+                        scalars[i] = array
+                        addresses.append(scalars_at[i])
+                        continue
+                    array = np.asarray(array)  # of a NumPy scalar
+                    copies.append(array)
                 address, flags = address_of(array), array.flags
                 near = bisect_right(ends, address)
                 overlaps = near < len(ends) and starts[near] < address + array.nbytes
@@ -142,7 +145,7 @@ def _check_array(role: str, port: Port, array: Array) -> None:
 def _check_memory(ports: Sequence[Port], states: Sequence[Array]) -> None:
     """Raises ValueError for memory that a program cannot work in."""
     for port, array in zip(ports, states, strict=True):
-        if not array.flags.carray or address_of(array) % ALIGNMENT:
+        if not array.flags.carray or (array.nbytes and address_of(array) % ALIGNMENT):
             raise ValueError(f"state {port.name!r} must be writable, dense and aligned to {ALIGNMENT} bytes")
     spans = sorted((*_span(array), port.name) for port, array in zip(ports, states, strict=True) if array.nbytes)
     for (_, end, name), (start, _, other) in pairwise(spans):
