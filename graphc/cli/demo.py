@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="default: 20 on the digits, 3 on MNIST")
     parser.add_argument("--batch-size", type=int, help="default: 32 on the digits, 64 on MNIST")
     parser.add_argument("--hidden", type=int, default=128, help="width of the hidden layer (default: 128)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate (default: 0.001)")
+    parser.add_argument("--lr", type=float, default=4e-3, help="Adam's learning rate; falls to a tenth (default: 0.004)")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -75,8 +75,9 @@ def execute(options: argparse.Namespace) -> None:
     step_seconds: list[float] = []
     accuracy = 0.0
     for epoch in range(epochs):
+        optimizer.param_groups[0]["lr"] = options.lr * (1 - 0.9 * epoch / max(epochs - 1, 1))
         total = 0.0
-        bar = tqdm(loader, desc=f"epoch {epoch + 1}/{epochs}", leave=False)
+        bar = tqdm(loader, desc=f"epoch {epoch + 1}/{epochs}", leave=False, mininterval=0.05)
         for images, labels in bar:
             began = time.perf_counter()
             loss = train_step(images, labels)
