@@ -97,7 +97,8 @@ class Index:
                 scaled = f"{factor} * {abs(k)}" if abs(k) != 1 else atom.text if k == 1 else factor
                 pieces.append(f"{'-' if k < 0 else '+'} {scaled}")
             if self.constant or not pieces:
-                pieces.append(f"{'-' if self.constant < 0 else '+'} {abs(self.constant)}")
+                constant = f"{'-' if self.constant < 0 else '+'} {abs(self.constant)}"
+                pieces.insert(0 if pieces and pieces[0][0] == "-" and self.constant > 0 else len(pieces), constant)
             joined = " ".join(pieces)
             self._text = joined[2:] if joined[0] == "+" else "-" + joined[2:]
         return self._text

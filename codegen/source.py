@@ -34,6 +34,7 @@ class Source:
         self._comments = comments
         self._constants: dict[str, str] = {}
         self._names: dict[str, int] = {}
+        self._last_comment = ""
 
     @property
     def depth(self) -> int:
@@ -57,9 +58,11 @@ class Source:
         return name
 
     def line(self, text: str, comment: str = "", depth: int | None = None) -> None:
-        """Append a statement to the block at `depth` (default: the innermost)."""
+        """Append a statement to the block at `depth` (default: the innermost). The same comment is not written twice
+        in a row."""
         body = self.open[self.depth if depth is None else depth].body
-        if not comment:
+        repeated, self._last_comment = comment == self._last_comment, comment or self._last_comment
+        if not comment or repeated:
             body.append(text)
         elif len(text) + len(comment) + 2 + len(INDENT) * (self.depth + 1) <= WIDTH:
             body.append(f"{text}  # {comment}")

@@ -78,7 +78,8 @@ def test_text_is_readable() -> None:
     i, j = Index.variable("i", 0, 9, 0), Index.variable("j", 0, 63, 0)
     assert (i * 128 + j - 1).text == "i * 128 + j - 1"
     assert ((i * 128 + j) // 128).text == "i"
-    assert (9 - i).text == "-i + 9"
+    assert (9 - i).text == "9 - i"
+    assert (-i - 9).text == "-i - 9"
 
 
 def test_variable_of_one_value_is_that_value() -> None:

@@ -81,6 +81,15 @@ def test_bias_gradient_with_its_update(rows: int, columns: int) -> None:
     check([normal(rows, columns), normal(columns, seed=1)], bias_update, python=rows * columns < 100, atol=1e-4)
 
 
+@pytest.mark.parametrize("columns", [5, 300])
+def test_bias_is_updated_in_place(columns: int) -> None:
+    arrays = [normal(64, columns), normal(columns, seed=1)]
+    op = fused("reduction", types_of(arrays), bias_update)
+    for outcome in (run(op, arrays, slots=(0, 1, 1, 2)), run(op, arrays, slots=(0, 1, 1, 2), order=reversed_units)):
+        for found, e in zip(outcome.results, evaluate(op, arrays), strict=True):
+            np.testing.assert_allclose(found, e, rtol=1e-12, atol=1e-12)
+
+
 AXES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2), ()]
 
 
