@@ -1,5 +1,5 @@
-"""Reductions along columns, where the innermost axis is kept: a tile of columns at a time, accumulating in memory that
-stays in the nearest cache, so that the innermost loop runs along the columns and is vector code."""
+"""Reductions along columns, where memory runs along a kept axis: a tile of columns at a time, accumulating in memory
+that stays in the nearest cache, so that the innermost loop runs along the columns and is vector code."""
 
 from __future__ import annotations
 

@@ -51,6 +51,19 @@ def join_axes(shape: Sequence[int], used: Collection[Index], apart: Collection[i
     return axes
 
 
+def unit_strides(axis: Axis, places: Sequence[Index]) -> int:
+    """How many of the places, in terms of d0, d1, ..., move by one element from step to step along the axis."""
+    return sum(abs(place.coefficient(f"d{axis.dims[-1]}")) == 1 for place in places) if axis.dims else 0
+
+
+def best_last(axes: Sequence[Axis], places: Sequence[Index]) -> list[Axis]:
+    """The axes, with the one of most unit strides (of equals, the last) moved to the end."""
+    if not axes:
+        return []
+    best = max(reversed(axes), key=lambda axis: unit_strides(axis, places))
+    return [*(a for a in axes if a is not best), best]
+
+
 def index_over(shape: Sequence[int], axes: Sequence[Axis], variables: Sequence[Index]) -> tuple[Index, ...]:
     """The index of the shape at which each axis has the value of its variable."""
     index = [Index.of(0)] * len(shape)

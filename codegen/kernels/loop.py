@@ -10,12 +10,14 @@ from graphc.codegen.index import Index
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels.iteration import (
     Axis,
+    best_last,
     flat_grid,
     index_over,
     join_axes,
     nested_grid,
     probe_variables,
     split_rows,
+    unit_strides,
 )
 from graphc.codegen.kernels.signature import describe, parameters, signature
 from graphc.codegen.source import Source
@@ -32,8 +34,8 @@ def emit_loop(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
     source = Source(signature(params), describe(op, slots))
     if math.prod(shape) == 0:
         return Kernel(source.text(), params, 0)
-    axes, inner, transposed = _plan(op, slots, shape)
-    outer = [a for a in axes if a is not inner]
+    axes, transposed = _plan(op, slots, shape)
+    *outer, inner = axes
     rows = math.prod(a.size for a in outer)
     element_bytes = sum(v.type.dtype.itemsize for v in (*region.args, *region.results))
     if outer:
@@ -45,10 +47,9 @@ def emit_loop(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
         grid.unit(source) as (row_block, column_block),
         grid.row_loop(source, row_block, "row") as row,
     ):
-        outer_variables = dict(zip(outer, split_rows(source, outer, row), strict=True))
-        with grid.column_loop(source, column_block, "i" if not outer else "j") as column:
-            variables = [column if a is inner else outer_variables[a] for a in axes]
-            _store_all(elements, index_over(shape, axes, variables))
+        variables = split_rows(source, outer, row)
+        with grid.column_loop(source, column_block, "j" if outer else "i") as column:
+            _store_all(elements, index_over(shape, axes, [*variables, column]))
     return Kernel(source.text(), params, grid.units)
 
 
@@ -59,20 +60,14 @@ def _store_all(elements: Elements, index: Sequence[Index]) -> None:
         elements.store(number, index, element)
 
 
-def _plan(op: Op, slots: tuple[int, ...], shape: Sequence[int]) -> tuple[list[Axis], Axis, bool]:
-    """The loops, which of them is innermost, and whether some operand is read across them."""
+def _plan(op: Op, slots: tuple[int, ...], shape: Sequence[int]) -> tuple[list[Axis], bool]:
+    """The loops, outermost first, and whether some operand is read across them."""
     (region,) = op.regions
     trial = Elements(region, slots, Source("trial"))
     _store_all(trial, probe_variables(trial.source, shape))
-    axes = join_axes(shape, trial.used) or [Axis((), 1)]
-
-    def unit_strides(axis: Axis) -> int:
-        return sum(abs(place.coefficient(f"d{axis.dims[-1]}")) == 1 for place in trial.places) if axis.dims else 0
-
-    best = max(reversed(axes), key=unit_strides)
+    axes = best_last(join_axes(shape, trial.used) or [Axis((), 1)], trial.places)
+    inner = f"d{axes[-1].dims[-1]}" if axes[-1].dims else ""
     strided = any(
-        abs(place.coefficient(f"d{best.dims[-1]}")) > 1
-        and any(abs(place.coefficient(f"d{a.dims[-1]}")) == 1 for a in axes)
-        for place in (trial.places if best.dims else ())
+        abs(place.coefficient(inner)) > 1 and any(unit_strides(a, [place]) for a in axes) for place in trial.places
     )
-    return axes, best, strided
+    return axes, strided

@@ -59,13 +59,20 @@ class Passes:
     """The state of an emitter that goes over the full space several times. `variables` holds the loop variable, or the
     index it stands for, of every axis whose loop is open."""
 
-    def __init__(self, plan: ReductionPlan, elements: Elements, axes: Sequence[Axis], scratch: Scratch):
+    def __init__(
+        self,
+        plan: ReductionPlan,
+        elements: Elements,
+        kept_axes: Sequence[Axis],
+        reduced_axes: Sequence[Axis],
+        scratch: Scratch,
+    ):
         self.plan = plan
         self.elements = elements
         self.source = elements.source
         self.scratch = scratch
-        self.kept_axes = [a for a in axes if a.dims[0] not in plan.space.axes]
-        self.reduced_axes = [a for a in axes if a.dims[0] in plan.space.axes]
+        self.kept_axes = list(kept_axes)
+        self.reduced_axes = list(reduced_axes)
         self.variables: dict[Axis, Index] = {}
 
     # --- where the loops are

@@ -8,7 +8,7 @@ from graphc.codegen.expression import Elements
 from graphc.codegen.index import Index, ravel, unravel
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels.column_reduction import ColumnReduction
-from graphc.codegen.kernels.iteration import Axis, join_axes, probe_variables
+from graphc.codegen.kernels.iteration import Axis, best_last, join_axes, probe_variables, unit_strides
 from graphc.codegen.kernels.reduction_plan import ReductionPlan, plan_reduction
 from graphc.codegen.kernels.row_reduction import RowReduction
 from graphc.codegen.kernels.scratch import Scratch
@@ -22,25 +22,45 @@ NARROW = 8  # with fewer kept columns than this side by side, columns are reduce
 
 
 def emit_reduction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
-    """The kernel of a fused op of kind "reduction". Where the innermost axis is reduced, it goes row by row; where it
-    is kept, by tiles of columns, so that the innermost loop has unit stride either way."""
+    """The kernel of a fused op of kind "reduction". Where memory runs along a reduced axis, it goes row by row; where
+    along a kept one, by tiles of columns; so the innermost loop has unit stride either way."""
     (region,) = op.regions
     params = parameters(region, slots)
     plan = plan_reduction(region)
     source = Source(signature(params), describe(op, slots))
     if math.prod(plan.kept_sizes) == 0:
         return Kernel(source.text(), params, 0)
-    axes = _axes(plan, slots)
+    kept, reduced, by_columns = _axes(plan, slots)
     elements = Elements(region, slots, source)
     scratch = Scratch(source, target.l2_bytes // 2)
-    element_bytes = sum(v.type.dtype.itemsize for v in (*region.args, *region.results) if v.type.shape == plan.shape)
-    emitter = ColumnReduction if _by_columns(plan, axes) else RowReduction
-    grid = emitter(plan, elements, axes, scratch).emit(element_bytes)
+    full_size = plan.space.full.size
+    element_bytes = sum(v.type.dtype.itemsize for v in (*region.args, *region.results) if v.type.size == full_size)
+    emitter = ColumnReduction if by_columns else RowReduction
+    grid = emitter(plan, elements, kept, reduced, scratch).emit(element_bytes)
     return Kernel(source.text(), params, grid.units, scratch.nbytes)
 
 
-def _axes(plan: ReductionPlan, slots: tuple[int, ...]) -> list[Axis]:
-    """The loops, found by a dry run."""
+def _axes(plan: ReductionPlan, slots: tuple[int, ...]) -> tuple[list[Axis], list[Axis], bool]:
+    """The loops over the kept and over the reduced axes, outermost first, and whether to go by columns: where more is
+    read or written along the last kept axis than along the last reduced one."""
+    trial = _dry_run(plan, slots)
+    axes = join_axes(plan.shape, trial.used, plan.space.axes)
+    # What has one element for each row or for each column hardly counts.
+    names = [{f"d{d}" for d in dims if plan.shape[d] > 1} for dims in (plan.space.kept, plan.space.axes)]
+    places = [p for p in trial.places if all(not group or group & p.terms.keys() for group in names)]
+    kept = best_last([a for a in axes if a.dims[0] in plan.space.kept], places)
+    reduced = best_last([a for a in axes if a.dims[0] in plan.space.axes], places)
+    if not kept or kept[-1].size < min(NARROW, math.prod(plan.reduced_sizes)):
+        return kept, reduced, False
+    along_kept = unit_strides(kept[-1], places)
+    along_reduced = unit_strides(reduced[-1], places) if reduced else 0
+    if along_kept == along_reduced:
+        return kept, reduced, axes[-1] in kept
+    return kept, reduced, along_kept > along_reduced
+
+
+def _dry_run(plan: ReductionPlan, slots: tuple[int, ...]) -> Elements:
+    """The emitter after going over the space once, each dimension a loop of its own."""
     trial = Elements(plan.region, slots, Source("trial"))
     index = probe_variables(trial.source, plan.shape)
     kept = ravel([index[d] for d in plan.space.kept], plan.kept_sizes)
@@ -54,11 +74,4 @@ def _axes(plan: ReductionPlan, slots: tuple[int, ...]) -> list[Axis]:
     for number in plan.reduced_results:
         at: tuple[Index, ...] = unravel(kept, plan.region.results[number].type.shape)
         trial.store(number, at, trial.of(plan.region.results[number], at))
-    return join_axes(plan.shape, trial.used, plan.space.axes)
-
-
-def _by_columns(plan: ReductionPlan, axes: list[Axis]) -> bool:
-    innermost = axes[-1] if axes else None
-    if innermost is None or innermost.dims[0] in plan.space.axes:
-        return False
-    return innermost.size >= min(NARROW, math.prod(plan.reduced_sizes))
+    return trial

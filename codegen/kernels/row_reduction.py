@@ -1,4 +1,4 @@
-"""Reductions along rows, where the innermost axis is reduced: row after row, accumulating in variables."""
+"""Reductions along rows, where memory runs along a reduced axis: row after row, accumulating in variables."""
 
 from __future__ import annotations
 

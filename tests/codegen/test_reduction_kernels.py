@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ml_dtypes
@@ -213,3 +214,22 @@ def test_reductions_over_different_axes_are_rejected() -> None:
     )
     with pytest.raises(ValueError, match=r"sum of \[4, 4\] over axes \[1\] does not go with"):
         emit_kernel(op, (0, 1, 2), host_target())
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_transposed_operand_is_walked_along_its_memory(axes: tuple[int, ...]) -> None:
+    def build(b: Any, x: Any) -> Any:
+        turned = b.transpose(x, perm=(1, 0))
+        total = b.sum(b.mul(turned, turned), axes=axes, keepdims=True)
+        return [total, b.max(turned, axes=axes, keepdims=False)]
+
+    x = normal(40, 50)
+    check([x], build)
+    op = fused("reduction", types_of([x]), build)
+    lines = emit_kernel(op, (0, 1, 2), host_target()).source.splitlines()
+    loads = [i for i, line in enumerate(lines) if "= p0[" in line]
+    assert loads
+    for i in loads:
+        loop = next(line for line in reversed(lines[:i]) if line.strip().startswith("for "))
+        variable = loop.split()[1]
+        assert re.search(rf"(\+ |\[){variable}\]$", lines[i]), f"{loop}\n{lines[i]}"
