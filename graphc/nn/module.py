@@ -9,10 +9,10 @@ import numpy as np
 
 from graphc.context import context, no_grad
 from graphc.epoch import epoch
-from graphc.errors import DTypeError, StateError, TracingError, fail
+from graphc.errors import DTypeError, TracingError, fail
 from graphc.functions.creation import require_device
 from graphc.ir.types import DType, bf16, f16, f32, f64
-from graphc.nn.parameter import Parameter
+from graphc.nn.parameter import Parameter, clear_grad
 from graphc.nn.state import LoadResult, load_state, named_state
 from graphc.tensors.base import TensorBase
 from graphc.tensors.tensor import Tensor
@@ -356,19 +356,6 @@ def _distinct(members: Iterable[tuple[str, Any]], once: bool) -> Iterator[tuple[
             if once:
                 seen.add(id(member))
             yield name, member
-
-
-def clear_grad(x: TensorBase, set_to_none: bool) -> None:
-    """Forget `.grad`, or set it to zero where there is one."""
-    try:
-        found = None if set_to_none else x.grad
-    except StateError:  # a compiled function did not keep it: nothing is left to set to zero
-        found = None
-    if found is None:
-        x.grad = None
-        return
-    with no_grad():
-        found.zero_()
 
 
 def indented(lines: Iterable[str]) -> str:

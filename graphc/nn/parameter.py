@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import TracingError, fail
+from graphc.context import no_grad
+from graphc.errors import StateError, TracingError, fail
 from graphc.functions.creation import as_tensor
+from graphc.tensors.base import TensorBase
 from graphc.tensors.storage import Storage, aligned_copy
 from graphc.tensors.tensor import Tensor
 
@@ -38,3 +40,16 @@ class Parameter(Tensor):
         copied = Parameter(np.array(self._read("copy")), self._requires_grad)
         memo[id(self)] = copied
         return copied
+
+
+def clear_grad(x: TensorBase, set_to_none: bool) -> None:
+    """Forget `.grad`, or set it to zero where there is one."""
+    try:
+        found = None if set_to_none else x.grad
+    except StateError:  # a compiled function did not keep it: nothing is left to set to zero
+        found = None
+    if found is None:
+        x.grad = None
+        return
+    with no_grad():
+        found.zero_()
