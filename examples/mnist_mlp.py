@@ -57,6 +57,7 @@ if not options.eager:
     predict = graphc.compile(predict)
 
 train = DataLoader(MNIST(options.data, train=True), batch_size=64, shuffle=True, drop_last=True)
+test = MNIST(options.data, train=False)
 if options.steps is not None:
     for step, (images, labels) in zip(range(options.steps), train, strict=False):
         print(step, f"{train_step(images, labels).item():.7f}")
@@ -67,10 +68,8 @@ for epoch in range(options.epochs):
     optimizer.param_groups[0]["lr"] = 4e-3 * (1 - 0.9 * epoch / max(options.epochs - 1, 1))
     for images, labels in train:
         loss = train_step(images, labels)
-    right = sum(
-        (predict(images) == labels).sum().item() for images, labels in DataLoader(MNIST(options.data, train=False), 500)
-    )
-    print(f"epoch {epoch + 1}: loss {loss.item():.4f}, test accuracy {right / 10000:.4f}")
+    right = sum((predict(images) == labels).sum().item() for images, labels in DataLoader(test, 500))
+    print(f"epoch {epoch + 1}: loss {loss.item():.4f}, test accuracy {right / len(test):.4f}")
 
 if options.export is not None:
     graphc.export(train_step, (images, labels), options.export)
