@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.epoch import epoch
+from graphc.errors import StateError
 from graphc.ir.types import TensorType, type_of
 from graphc.runtime.memory import address_of
 from graphc.tensors.storage import Storage, aligned_copy
@@ -102,7 +104,14 @@ class BoundStates:
             for storage in self.storages:
                 if storage.binding is None:
                     storage.binding = Binding(self.group)
-        self._ranges = sorted((address_of(a), address_of(a) + a.nbytes) for a in self._homes if a.size)
+        ranges = sorted(map(_bounds, (a for a in self._homes if a.size)))
+        self._starts = [start for start, _ in ranges]
+        self._ends = [end for _, end in ranges]
+        if any(end > start for end, start in zip(self._ends, self._starts[1:], strict=False)):
+            raise StateError(
+                "two tensors that a compiled function uses as state were made from overlapping arrays; make one "
+                "tensor, and take views of it"
+            )
 
     @property
     def intact(self) -> bool:
@@ -122,5 +131,16 @@ class BoundStates:
 
     def overlap(self, array: Array) -> bool:
         """Whether an array shares memory with a state."""
-        start, end = np.lib.array_utils.byte_bounds(array) if array.size else (0, 0)
-        return any(a < end and start < b for a, b in self._ranges)
+        if not array.size:
+            return False
+        start, end = _bounds(array)
+        last = bisect_left(self._starts, end) - 1
+        return last >= 0 and self._ends[last] > start
+
+
+def _bounds(array: Array) -> tuple[int, int]:
+    """The first address of an array, and the first behind it."""
+    if array.flags.c_contiguous:
+        start = address_of(array)
+        return start, start + array.nbytes
+    return np.lib.array_utils.byte_bounds(array)

@@ -12,9 +12,9 @@ from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import Runner, build_executor
 from graphc.epoch import epoch
-from graphc.errors import StateError
+from graphc.errors import AutogradError, StateError, fail
 from graphc.ir.types import TensorType, type_of
-from graphc.log import log
+from graphc.messages import log
 from graphc.pytree import unflatten
 from graphc.tensors.base import TensorBase, wrap
 from graphc.tensors.storage import Clock
@@ -106,13 +106,16 @@ class Entry:
         bound = self._bound
         group = bound.group.acquire()
         try:
-            fresh = epoch.value != self._epoch or group.last is not self
-            if fresh:
-                if not first and self.stale() is not None:
+            moved = epoch.value != self._epoch
+            if moved and not first and self.stale() is not None:
+                return STALE
+            if not moved and not self._guards_hold():
+                return STALE
+            fresh = moved or group.last is not self
+            if fresh and self.captured.grad_rules:
+                if not all(map(_fits, self.captured.grad_rules)):
                     return STALE
                 self._prepare_grads()
-            elif self._guards and not self._guards_hold():
-                return STALE
             arrays = [self._array(x) for x in arguments]
             for getter, scalar in self._scalars:
                 scalar[()] = getter()
@@ -159,7 +162,14 @@ class Entry:
         for argument, result in captured.written:
             _write_argument(arguments[argument], results[result])
         for argument, result in captured.input_grads:
-            accumulate(arguments[argument], wrap(results[result]))
+            leaf = arguments[argument]
+            if not leaf.is_leaf:
+                fail(
+                    AutogradError,
+                    f"backward() inside {self.name!r} reaches an argument that was computed from tensors that require "
+                    "gradients; detach() it, or call backward() outside",
+                )
+            accumulate(leaf, wrap(results[result]))
         leaves: Iterator[Tensor] = iter(tensors)
         return unflatten(captured.structure, lambda: next(leaves))
 

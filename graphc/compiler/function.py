@@ -17,14 +17,14 @@ from graphc.compiler.entry import STALE, Entry
 from graphc.compiler.lowered import Lowered, dump_folder
 from graphc.context import context
 from graphc.ir.types import TensorType, type_of
-from graphc.log import log
+from graphc.messages import log
 from graphc.pytree import Static, flatten, is_array, paths, unflatten
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured, InputType, capture
 from graphc.tracing.guards import Reads
 
 Key = tuple[Any, ...]
-MANY = 8  # versions of one signature, from which on a warning says that something always changes
+MANY = 16  # versions for the same types of tensors, from which on a warning says that something always changes
 
 _tracing = threading.RLock()  # one trace at a time: it runs the user's Python, which may change modules and optimizers
 
@@ -113,15 +113,21 @@ class CompiledFunction:
         leaves, structure = self._flatten(args, kwargs)
         specs = [_spec(x) for x in leaves]
         key = (structure, tuple(specs), context.grad_enabled)
+        tried = -1
         reason = None
-        for entry in reversed(self._entries.get(key, [])):
-            found = entry.call(leaves)
-            if found is not STALE:
-                self._remember(args, kwargs, specs, entry)
-                return found
-            reason = entry.stale()
-        with _tracing:
-            entry = self._compile(key, leaves, structure, reason)
+        while True:
+            known = self._entries.setdefault(key, [])
+            for entry in reversed(known):
+                found = entry.call(leaves)
+                if found is not STALE:
+                    self._remember(args, kwargs, specs, entry)
+                    return found
+                reason = entry.stale()
+            with _tracing:
+                if tried == len(known):  # no other thread has compiled one in the meantime
+                    entry = self._compile(key, leaves, structure, reason)
+                    break
+                tried = len(known)
         self._remember(args, kwargs, specs, entry)
         return entry.call(leaves, first=True)
 
@@ -130,7 +136,6 @@ class CompiledFunction:
         self._last = (specs, entry, context.grad_enabled) if simple else None
 
     def _compile(self, key: Key, leaves: list[Any], structure: Any, reason: str | None) -> Entry:
-        known = self._entries.setdefault(key, [])
         if self.versions:
             why = reason or "new argument types: " + ", ".join(str(s[0]) for s in key[1])
             log("recompile", f"{self.name}: {why}")
@@ -143,11 +148,11 @@ class CompiledFunction:
         folder = dump_folder(self._dump)
         if folder is not None:
             Lowered(captured).dump(folder)
-        known.append(entry)
-        if len(known) == MANY:
+        self._entries[key].append(entry)
+        if sum(len(found) for other, found in self._entries.items() if other[1] == key[1]) == MANY:
             warnings.warn(
-                f"{self.name!r} has been compiled {MANY} times for the same argument types; last because {reason}. "
-                "Set GRAPHC_LOG=recompile to see each time",
+                f"{self.name!r} has been compiled {MANY} times for the same types of tensors, last because "
+                f"{reason or 'another argument than a tensor changed'}. Set GRAPHC_LOG=recompile to see each time",
                 RecompileWarning,
                 stacklevel=4,
             )
@@ -165,7 +170,10 @@ class CompiledFunction:
             args, kwargs = unflatten(structure, lambda: next(remaining))
             return self.function(*args, **kwargs)
 
-        return capture(run, Reads(self.function), self.name, inputs, flatten, self._keep_grads)
+        reads = Reads(self.function)
+        for name, value in _statics(self.function, structure):
+            reads.add(name, value)
+        return capture(run, reads, self.name, inputs, flatten, self._keep_grads)
 
 
 def _fits(args: Sequence[Any], specs: Sequence[tuple[Any, ...]]) -> bool:
@@ -203,13 +211,18 @@ def _positions(function: Callable[..., Any], static: Sequence[str]) -> frozenset
     return frozenset(i for i, name in enumerate(known) if name in static)
 
 
+def _statics(function: Callable[..., Any], structure: Any) -> list[tuple[str, Any]]:
+    """The arguments that are not tensors, by parameter."""
+    arguments, keywords = structure.children
+    parameters = list(inspect.signature(function).parameters)
+    named = [*zip(parameters, arguments.children, strict=False), *zip(keywords.keys, keywords.children, strict=True)]
+    return [(name, child.value) for name, child in named if isinstance(child, Static)]
+
+
 def _names(function: Callable[..., Any], structure: Any) -> list[str]:
     """What to call the tensors among the arguments: by parameter."""
     arguments, keywords = structure.children
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
+    parameters = list(inspect.signature(function).parameters.values())
     found: list[str] = []
     for i, child in enumerate(arguments.children):
         at = parameters[i] if i < len(parameters) else parameters[-1] if parameters else None

@@ -168,6 +168,8 @@ class TensorBase:
         if not mode and self._node is not None:
             fail(AutogradError, "requires_grad can be cleared on leaf tensors only; use detach()")
         if bool(mode) != self._requires_grad:
+            if context.trace is not None and self._array is not None:
+                context.trace.note_requires_grad(self)
             self._requires_grad = bool(mode)
             self._storage.trained |= self._requires_grad
             self._note_change()
@@ -221,8 +223,7 @@ class TensorBase:
         """Take the tensor off the tape."""
         self._node = None
         self._base = None
-        self._requires_grad = False
-        return self
+        return self.requires_grad_(False)
 
     @property
     def data(self) -> Tensor:

@@ -123,6 +123,7 @@ def capture(
     try:
         arguments = [trace.add_input(x.type, x.name, x.requires_grad) for x in inputs]
         result = function(arguments)
+        trace.require_switched_back()
         with no_grad():
             return _Finish(trace, arguments, keep_grads).captured(result, take_apart, reads, list(modules.values()))
     except BaseException:

@@ -99,6 +99,12 @@ class Gradients:
         found = self._emit([target], [cotangent], leaves, create_graph)
         for value, gradient in zip(leaves, found, strict=True):
             leaf = self.leaves[value].tensor
+            if leaf._array is not None and leaf._node is not None:
+                fail(
+                    DifferentiationError,
+                    f"backward() reaches {self.trace.argument_name(leaf)!r}, which was computed outside the compiled "
+                    "function from tensors that require gradients; detach() it, or call backward() outside",
+                )
             self.trace.value_of(gradient).name = f"{self.trace.argument_name(leaf)}.grad"
             self._accumulate(leaf, gradient, create_graph)
 

@@ -8,8 +8,11 @@ as a whole, when the epoch has moved.
 from __future__ import annotations
 
 import dis
+import inspect
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -69,20 +72,22 @@ class Reads:
         self.readings: list[Reading] = []
         self.modules: dict[str, Module] = {}
         self.tensors: dict[str, TensorBase] = {}
-        self._seen: set[int] = set()
+        self._seen: set[tuple[int, int]] = set()
         self._found_in: dict[tuple[Any, ...], set[CodeType]] = {}
         self._function(function)
 
     def _function(self, function: Any) -> None:
+        function = _unwrapped(function)
         owner: Any = None
         if isinstance(function, MethodType):
             owner, function = function.__self__, function.__func__
-            self._object("self", owner)
-        if not isinstance(function, FunctionType) or id(function) in self._seen or _is_graphcs(function):
+        if not isinstance(function, FunctionType) or (id(function), id(owner)) in self._seen or _is_library(function):
             return
-        self._seen.add(id(function))
+        self._seen.add((id(function), id(owner)))
+        if owner is not None:
+            self.add("self", owner)
         for default in (function.__defaults__ or ()) + tuple((function.__kwdefaults__ or {}).values()):
-            self._object("default", default)
+            self.add("default", default)
         starts = {
             name: (_cell_reader(cell), id(cell))
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -98,30 +103,30 @@ class Reads:
     def _chain(self, code: CodeType, chain: tuple[Any, ...], start: Callable[[], Any], origin: int) -> None:
         label: str = chain[0][1]
         getter, value = start, start()
-        if value is _MISSING or isinstance(value, (type, ModuleType)):
+        if value is _MISSING or _is_library(value):
             return
         for kind, key in chain[1:]:
-            if isinstance(value, (Module, TensorBase, FunctionType, ModuleType)):
+            if isinstance(value, (Module, TensorBase, FunctionType)):
                 break
             try:
                 after = getattr(value, key) if kind == "attribute" else value[key]
             except (AttributeError, KeyError, IndexError, TypeError):
                 break
-            if not isinstance(after, (*SCALARS, Module, TensorBase, dict, list, tuple)) and not hasattr(
-                after, "__dict__"
-            ):
+            if isinstance(after, MethodType):
+                self._function(after)
                 break
-            if callable(after) and not isinstance(after, Module):
+            if not _can_be_read(after):
                 break
             getter, value = _step_reader(getter, kind, key), after
             label += f".{key}" if kind == "attribute" else f"[{key!r}]"
-        self._read(code, getter, label, value, (origin, label))
+        if not isinstance(value, (type, ModuleType)):
+            self._read(code, getter, label, value, (origin, label))
 
     def _read(self, code: CodeType, getter: Callable[[], Any], label: str, value: Any, key: tuple[Any, ...]) -> None:
         if key not in self._found_in:
             self._found_in[key] = set()
             self.readings.append(Reading(getter, label, value, key))
-            self._object(label, value)
+            self.add(label, value)
         self._found_in[key].add(code)
 
     def besides(self, getters: Sequence[Callable[[], Any]]) -> list[Reading]:
@@ -129,27 +134,60 @@ class Reads:
         codes = {getattr(getter, "__code__", None) for getter in getters}
         return [reading for reading in self.readings if not self._found_in[reading.key] <= codes]
 
-    def _object(self, label: str, value: Any) -> None:
+    def add(self, label: str, value: Any) -> None:
+        """Note the modules and tensors that an object is or holds, and what a function reads in turn."""
         if isinstance(value, Module):
             self.modules.setdefault(label, value)
             for module in value.modules():
                 self._function(type(module).forward)
         elif isinstance(value, TensorBase):
             self.tensors.setdefault(label, value)
-        elif isinstance(value, (FunctionType, MethodType)):
+        elif callable(value):
             self._function(value)
         elif isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
                 if isinstance(item, (Module, TensorBase)):
-                    self._object(f"{label}.{i}", item)
+                    self.add(f"{label}.{i}", item)
         elif isinstance(value, dict):
             for key, item in value.items():
                 if isinstance(item, (Module, TensorBase)):
-                    self._object(f"{label}.{key}", item)
+                    self.add(f"{label}.{key}", item)
 
 
-def _is_graphcs(function: FunctionType) -> bool:
-    return function.__module__ is not None and function.__module__.split(".")[0] == "graphc"
+def _unwrapped(function: Any) -> Any:
+    """The Python function behind a callable: of a compiled function, a partial one, an object with `__call__`."""
+    while True:
+        if isinstance(function, partial):
+            function = function.func
+        elif not isinstance(function, (FunctionType, MethodType)) and hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            break
+    call = inspect.getattr_static(type(function), "__call__", None)
+    if not isinstance(function, (FunctionType, MethodType)) and isinstance(call, FunctionType):
+        return MethodType(call, function)
+    return function
+
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _is_library(value: Any) -> bool:
+    """Whether a function or a Python module is not the user's own: what it reads is taken to stay as it is."""
+    if isinstance(value, FunctionType):
+        file, package = value.__code__.co_filename, value.__module__
+    elif isinstance(value, ModuleType):
+        file, package = getattr(value, "__file__", None) or _LIBRARIES[0], value.__name__
+    else:
+        return False
+    return file.startswith(_LIBRARIES) or (package or "").split(".")[0] == "graphc"
+
+
+def _can_be_read(value: Any) -> bool:
+    """Whether a value can be guarded: a scalar, or an object with something in it."""
+    if isinstance(value, (*SCALARS, Module, TensorBase, dict, list, tuple)):
+        return True
+    return hasattr(value, "__dict__") and not callable(value)
 
 
 def _global_reader(namespace: dict[str, Any], name: str) -> Callable[[], Any]:

@@ -59,6 +59,7 @@ class Trace:
         self._stopped: dict[Value, Value] = {}
         self._undo: list[Callable[[], Any]] = []
         self._attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        self._switched: dict[int, tuple[TensorBase, bool]] = {}
         self._taken: set[str] = set()
 
     # --- arguments
@@ -108,8 +109,8 @@ class Trace:
         value = Value(type_of(storage.array), None, 0, self._unique(self.name_of(x)))
         found = TracedStorage(self, value, user_location(), storage)
         self._overlay[id(storage)] = found
-        self.states.append(State(x, x._requires_grad, found, value))
-        if storage.trained:
+        self.states.append(State(x, self._switched.get(id(x), (x, x._requires_grad))[1], found, value))
+        if storage.trained or x._requires_grad:
             self._tainted.add(value)
         return found
 
@@ -193,11 +194,10 @@ class Trace:
         """The value of a tensor as an operand: what does not require gradients is cut off from what does."""
         if not context.grad_enabled or not x._type.dtype.is_float:
             return self.value_of(x)
-        if x._base is not None and x._base._node is None and x._base._requires_grad:
-            self.gradients_.leaf_value(x._base)
-        if needs_grad(x):
-            return self.value_of(x) if x._node is not None or x._base is not None else self.gradients_.leaf_value(x)
-        return self.cut(self.value_of(x))
+        root = x if x._base is None else x._base
+        if root._requires_grad and (root._node is None or root._array is not None):
+            self.gradients_.leaf_value(root)
+        return self.value_of(x) if needs_grad(x) else self.cut(self.value_of(x))
 
     def cut(self, value: Value) -> Value:
         """The value, as a constant of differentiation."""
@@ -298,6 +298,25 @@ class Trace:
                 known[name] = before
 
         self._undo.append(restore)
+
+    def note_requires_grad(self, x: TensorBase) -> None:
+        """`requires_grad` of a tensor from outside is about to be set."""
+        before = self._switched.setdefault(id(x), (x, x._requires_grad))[1]
+
+        def restore() -> None:
+            x._requires_grad = before
+
+        self._undo.append(restore)
+
+    def require_switched_back(self) -> None:
+        """Raise TracingError for a tensor from outside that got another `requires_grad`."""
+        for x, before in self._switched.values():
+            if x._requires_grad != before:
+                fail(
+                    TracingError,
+                    f"requires_grad of {self.name_of(x)!r} is changed in the compiled function {self.name!r} and left "
+                    "so; change it outside, or back before the end",
+                )
 
     def changed_attributes(self) -> list[tuple[Any, str, Any]]:
         """(module, name, value) of the attributes that the traced function left with another value."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.frontend.steps import Net, batch, clear, mse, sgd, state_of
 
 import graphc
+from tests.frontend.steps import Net, batch, clear, mse, sgd, state_of
 
 
 def eager_grads(net: Net, x: Any, y: Any) -> dict[str, Any]:

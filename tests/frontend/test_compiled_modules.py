@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.frontend.steps import Net, batch, clear, mse, sgd, state_of
 
 import graphc
 from graphc import nn
+from tests.frontend.steps import Net, batch, clear, mse, sgd, state_of
 
 
 def test_an_instance_under_an_eager_loop_trains_as_the_eager_one() -> None:
@@ -88,7 +88,7 @@ def test_compiled_modules_are_traced_inside_a_step() -> None:
 
     x, y = batch()
     assert step(x, y).item() > step(x, y).item()
-    assert [v.name for v in step.lower(x, y).graph("traced").states][0] == "fc1.weight"
+    assert step.lower(x, y).graph("traced").states[0].name == "fc1.weight"
 
 
 def test_gradients_of_arguments_and_through_eager_code() -> None:

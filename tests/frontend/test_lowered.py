@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.frontend.steps import Net, batch, clear, mse, sgd
 
 import graphc
 from graphc.compiler.lowered import ALL_STAGES
 from graphc.ir.graph import same_graph
 from graphc.ir.text import parse
 from graphc.ir.verify import verify
+from tests.frontend.steps import Net, batch, clear, mse, sgd
 
 
 def training_step() -> Any:
