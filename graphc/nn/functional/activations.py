@@ -30,8 +30,9 @@ def tanh(input: Tensor) -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x) (Elfwing et al., 2017, arXiv:1702.03118)."""
-    found = _silu(input)
-    return input.copy_(found) if inplace else found
+    if not inplace:
+        return _silu(input)
+    return input.copy_(_silu(input.clone()))  # the backward pass needs what the input was
 
 
 @rounded_once

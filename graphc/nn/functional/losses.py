@@ -42,7 +42,9 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
         fail(AttributeValueError, f"smooth_l1_loss: beta must not be negative, got {beta}")
     distance = graphc.abs(input - target)
     if beta > 0:
-        distance = graphc.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
+        small = distance < beta
+        near = graphc.where(small, distance, 0.0)  # an infinite distance has no square to differentiate
+        distance = graphc.where(small, 0.5 * near * near / beta, distance - 0.5 * beta)
     return reduce(distance, reduction)
 
 
