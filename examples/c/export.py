@@ -25,7 +25,7 @@ class Net(nn.Module):
 graphc.manual_seed(0)
 net = Net()
 criterion = nn.CrossEntropyLoss()
-optimizer = optim.Adam(net.parameters(), lr=1e-3)
+optimizer = optim.Adam(net.parameters(), lr=4e-3)
 
 
 @graphc.compile
@@ -49,7 +49,6 @@ if __name__ == "__main__":
     parser.add_argument("--target", default="host", help="host, or a CPU baseline such as x86-64-v3")
     parser.add_argument("--debug", action="store_true", help="check the arena's red zones after every kernel")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     images, labels = graphc.zeros(64, 1, 28, 28), graphc.zeros(64, dtype=graphc.int64)
     how = {"target": options.target, "debug": options.debug}
     graphc.export(train_step, (images, labels), options.folder / "train_step", **how)
