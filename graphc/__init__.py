@@ -71,7 +71,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'graphc' has no attribute {name!r}")
     module, attribute = _PLACES[name]
-    import_module("graphc.functions")  # before any other part: tensors and functions need one another
+    if not module.startswith("graphc.runtime"):  # which stays light
+        import_module("graphc.functions")  # before any other part: tensors and functions need one another
     value = globals()[name] = getattr(import_module(module), attribute)
     return value
 

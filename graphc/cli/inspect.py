@@ -84,7 +84,7 @@ def _not_called(file: str, name: str, seen: set[str], what: str) -> GraphcError:
 
 
 def _traced_for(file: str, name: str, inputs: str) -> Lowered:
-    found = runpy.run_path(file, run_name="__graphc_inspect__").get(name)
+    found: Any = runpy.run_path(file, run_name="__graphc_inspect__").get(name)
     if not hasattr(found, "lower"):
         raise GraphcError(f"{file} defines no compiled function {name!r}")
     lowered: Lowered = found.lower(*_arguments(inputs))

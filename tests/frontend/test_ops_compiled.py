@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import graphc
 from tests.op_cases import (
     BINARY,
     EQUATIONS,
@@ -21,8 +23,6 @@ from tests.op_cases import (
     Case,
     inputs,
 )
-
-import graphc
 
 Shapes = Sequence[tuple[int, ...]]
 
