@@ -149,6 +149,8 @@ class Elements:
         if value.op is None:
             return self.load(self._argument_slots[value], value.type.dtype, ravel(at, value.type.shape))
         kind = lookup(value.op.name).kind
+        if kind == "pointwise":
+            return self._pointwise(value.op, at)
         if kind == "generate":
             return self._generate(value.op, at)
         if kind == "layout":
@@ -188,19 +190,15 @@ class Elements:
     def _chosen(self, op: Op, accesses: Sequence[Access]) -> Expression:
         """The first access whose condition holds, else the fill value."""
         dtype = op.result.type.dtype
-        value: Any = op.attributes.get("value")
-        fill = (
-            self.apply(lambda s: s.const(value, dtype.accumulator), (), dtype, op.name) if value is not None else None
-        )
+        fill = self._fill(op)
         if not accesses:
             assert fill is not None
             return fill
         conditions = [a.when for a in accesses if isinstance(a.when, Condition)]
-        self.used += (i for c in conditions for i in c.indices)
-        needed = [Index.of(i).depth for a in accesses for i in a.index] + [
-            i.depth for c in conditions for i in c.indices
-        ]
-        depth = max(self.source.guard_depth, self._bound_depth, *needed)
+        compared = [i for c in conditions for i in c.indices]
+        self.used += compared
+        read = [Index.of(i) for a in accesses for i in a.index]
+        depth = max(self.source.guard_depth, self._bound_depth, *(i.depth for i in (*compared, *read)))
         name = self.source.fresh(op.name)
         comment = origin(op)
         with self.source.at(depth):
@@ -214,6 +212,14 @@ class Elements:
                 with self.source.block("else:", guard=True):
                     self.source.line(f"{name} = {fill.text}")
         return Expression(name, dtype, depth)
+
+    def _fill(self, op: Op) -> Expression | None:
+        """What stands where a layout op has no operand's element."""
+        value: Any = op.attributes.get("value")
+        if value is None:
+            return None
+        dtype = op.result.type.dtype
+        return self.apply(lambda s: s.const(value, dtype.accumulator), (), dtype, op.name)
 
     def _accessed(self, op: Op, access: Access) -> Expression:
         operand = op.operands[access.operand]

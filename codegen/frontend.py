@@ -10,6 +10,7 @@ import linecache
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import codegen, compiler, cpu, registry
@@ -79,7 +80,12 @@ class _LoweringPipeline(compiler.CompilerBase):
 
 def python_kernel(source: str, name: str) -> Callable[..., None]:
     """The kernel as plain Python over NumPy arrays: one-dimensional ones for the pointers, typed as
-    `graphc.codegen.plain` says. Uncompiled, so it can be stepped through: tracebacks and debuggers find its text."""
+    `graphc.codegen.plain` says. Uncompiled, so it can be stepped through: tracebacks and debuggers find its text.
+    Overflow and the like raise no warning, as in the compiled kernel."""
+    return np.errstate(all="ignore")(_define(source, name))
+
+
+def _define(source: str, name: str) -> Callable[..., None]:
     filename = f"<{name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     scope = {**LANGUAGE, "__name__": f"graphc.kernels.{name}"}
@@ -94,7 +100,7 @@ def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attri
     `attributes` are function attributes in LLVM's syntax. No two pointers overlap, and 0 <= lo, hi <= units. Raises
     numba.core.errors.TypingError where the source breaks the typing rules of the kernel language.
     """
-    function = python_kernel(source, symbol)
+    function = _define(source, symbol)
     pointers = tuple(types.CPointer(STORAGE_TYPES[p]) for p in params)
     module, name = _lower(function, (*pointers, *_TRAILING), symbol)
     body = f"{symbol}.body"

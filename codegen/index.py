@@ -80,9 +80,6 @@ class Index:
         inner = [part for a, _ in self.terms.values() if a.inner is not None for part in a.inner.linear_parts()]
         return [self, *inner]
 
-    def mentions(self, name: str) -> bool:
-        return any(name in part.terms for part in self.linear_parts())
-
     def same(self, other: Index) -> bool:
         """Whether the two are known to be equal."""
         return (self - other).known == 0

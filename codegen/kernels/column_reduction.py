@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from graphc.codegen.index import Index, unravel
 from graphc.codegen.kernels.accumulator import Accumulator
 from graphc.codegen.kernels.iteration import Grid, best_tile, elements_per_unit, split_rows
-from graphc.codegen.kernels.passes import Passes, ReducedLoops
+from graphc.codegen.kernels.passes import Passes, ReducedLoops, converted
 from graphc.codegen.kernels.reduction_plan import Pass
 from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
@@ -103,7 +103,7 @@ class ColumnReduction(Passes):
                 with self._columns():
                     for op, total in totals.items():
                         a = accumulators[op]
-                        partial = _cast(self._read(cells[op][0], a.dtype).text, a.dtype, a.total_dtype)
+                        partial = converted(self._read(cells[op][0], a.dtype).text, a.dtype, a.total_dtype)
                         self._write(total, a.total_dtype, f"{self._read(total, a.total_dtype).text} + {partial}")
 
         def body() -> None:
@@ -117,7 +117,7 @@ class ColumnReduction(Passes):
                 for op, total in totals.items():
                     a = accumulators[op]
                     self._write(
-                        cells[op][0], a.dtype, _cast(self._read(total, a.total_dtype).text, a.total_dtype, a.dtype)
+                        cells[op][0], a.dtype, converted(self._read(total, a.total_dtype).text, a.total_dtype, a.dtype)
                     )
         for op, a in accumulators.items():
             self._bind_result(op, cells[op][-1], a.cells[-1].dtype)
@@ -217,7 +217,3 @@ class ColumnReduction(Passes):
             return self.load_scratch(pointer, value, self._kept_at(index), depth)
 
         self.elements.bind(value, element, depth)
-
-
-def _cast(text: str, source: DType, target: DType) -> str:
-    return text if source == target else f"cast_{target}({text})"

@@ -14,6 +14,7 @@ from graphc.codegen.kernels.reduction_plan import Pass, ReductionPlan
 from graphc.codegen.kernels.scratch import Scratch
 from graphc.codegen.scalar_text import HALVES, Expression
 from graphc.ir.graph import Op, Value
+from graphc.ir.types import DType
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,8 @@ class Passes:
             self.elements.load_from(pointer, dtype.accumulator, place, value.op.name if value.op else "kept", depth),
             dtype=dtype,
         )
+
+
+def converted(text: str, source: DType, target: DType) -> str:
+    """The text of a value of type `source` as one of type `target`."""
+    return text if source == target else f"cast_{target}({text})"

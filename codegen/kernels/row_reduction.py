@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from graphc.codegen.index import Index
 from graphc.codegen.kernels.accumulator import Accumulator
 from graphc.codegen.kernels.iteration import Grid, best_tile, elements_per_unit, split_rows
-from graphc.codegen.kernels.passes import Passes, ReducedLoops
+from graphc.codegen.kernels.passes import Passes, ReducedLoops, converted
 from graphc.codegen.kernels.reduction_plan import Pass
 from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
-from graphc.ir.types import DType
 
 BLOCK = 4096  # how many elements of a sum are added up before they join the total; vector lanes divide it further
 
@@ -52,13 +51,15 @@ class RowReduction(Passes):
 
         def end_block() -> None:
             for op, total in totals.items():
-                partial = _cast(cells[op][0], accumulators[op].dtype, accumulators[op].total_dtype)
+                partial = converted(cells[op][0], accumulators[op].dtype, accumulators[op].total_dtype)
                 self.source.line(f"{total} = {total} + {partial}")
 
         if self.n_reduced:
             self.nest(loops, lambda: self._body(sweep, accumulators, cells, kept), begin_block, end_block)
         for op, total in totals.items():
-            self.source.line(f"{cells[op][0]} = {_cast(total, accumulators[op].total_dtype, accumulators[op].dtype)}")
+            self.source.line(
+                f"{cells[op][0]} = {converted(total, accumulators[op].total_dtype, accumulators[op].dtype)}"
+            )
         for op, a in accumulators.items():
             self._bind_result(op, Expression(cells[op][-1], a.cells[-1].dtype, self.source.depth))
         for value, pointer in kept.items():
@@ -114,7 +115,3 @@ class RowReduction(Passes):
             return self.load_scratch(pointer, value, self.reduced_place(index), depth)
 
         self.elements.bind(value, element, depth)
-
-
-def _cast(text: str, source: DType, target: DType) -> str:
-    return text if source == target else f"cast_{target}({text})"

@@ -160,9 +160,8 @@ def _run_python(
 ) -> None:
     function = python_kernel(kernel.source, kernel.symbol)
     pointers = [b.data.view(storage(d)) for b, d in zip(buffers, kernel.params, strict=True)]
-    with np.errstate(all="ignore"):
-        for lo, hi in ranges:
-            function(*pointers, scratch.data, fault.data.view(np.int32), lo, hi)
+    for lo, hi in ranges:
+        function(*pointers, scratch.data, fault.data.view(np.int32), lo, hi)
 
 
 def types_of(arrays: Sequence[Array]) -> list[TensorType]:
