@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
-import threading
 from collections.abc import Callable
 from functools import cache
 
@@ -15,18 +13,20 @@ from graphc.runtime.program import MachineTarget, Program
 
 Entry = Callable[[int], int]
 
-_serial = itertools.count()
-_lock = threading.Lock()
-
 
 class TargetMismatchError(GraphcError, RuntimeError):
     """A program whose code uses CPU features that this machine lacks."""
 
 
 @cache
-def _jit() -> llvm.LLJIT:
+def _initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+
+
+def _new_jit() -> llvm.LLJIT:
+    """A compiler session. Each program has its own: a session keeps the names of all libraries it ever held."""
+    _initialize()
     return llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(jit=True))
 
 
@@ -60,7 +60,5 @@ class LoadedProgram:
         builder = llvm.JITLibraryBuilder()
         for image in program.objects:
             builder.add_object_img(image)
-        with _lock:  # library names are unique in the process, and LLJIT is shared
-            library = f"graphc.{next(_serial)}"
-            self._tracker = builder.add_current_process().export_symbol(program.entry).link(_jit(), library)
+        self._tracker = builder.add_current_process().export_symbol(program.entry).link(_new_jit(), "program")
         self.entry: Entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._tracker[program.entry])
