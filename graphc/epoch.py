@@ -1,6 +1,5 @@
-"""One counter of changes that compiled functions must look at before they run again: attributes of modules, and what
-of a state tensor is not its elements (`requires_grad`, `.grad`, its memory). A compiled function compares one integer
-at each call, and looks closer only when it has moved."""
+"""Counters of changes that compiled functions must look at before they run again. A compiled function compares integers
+at each call, and looks closer only when one has moved."""
 
 from __future__ import annotations
 
@@ -18,4 +17,5 @@ class Epoch:
         self.value += 1
 
 
-epoch = Epoch()
+epoch = Epoch()  # attributes of modules, and of state tensors: their memory, requires_grad
+grad_epoch = Epoch()  # `.grad` of state tensors

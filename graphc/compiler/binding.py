@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from graphc.epoch import epoch
 from graphc.errors import StateError
 from graphc.ir.types import TensorType, type_of
 from graphc.runtime.memory import address_of
@@ -21,7 +20,7 @@ Array = np.ndarray[Any, Any]
 class Group:
     """The states of compiled functions that share some of them. Calls on one group take turns.
 
-    last: the compiled function that ran last, which may rely on what it left behind.
+    last: of the compiled functions that have to do with `.grad`, the one that ran last: it finds what it left behind.
     """
 
     def __init__(self) -> None:
@@ -63,19 +62,6 @@ class Group:
         return first
 
 
-class Binding:
-    """A storage's membership in a group, and how it tells that it changed in more than its elements."""
-
-    __slots__ = ("group",)
-
-    def __init__(self, group: Group):
-        self.group = group
-
-    def note_change(self) -> None:
-        """Make compiled functions look at their states before they run again."""
-        epoch.bump()
-
-
 _joining = threading.Lock()
 
 
@@ -100,10 +86,10 @@ class BoundStates:
             self.arrays.append(array)
         self._homes = [storage.array for storage in self.storages]
         with _joining:
-            self.group = Group.join(s.binding.group for s in self.storages if s.binding is not None)
+            self.group = Group.join(s.binding for s in self.storages if s.binding is not None)
             for storage in self.storages:
                 if storage.binding is None:
-                    storage.binding = Binding(self.group)
+                    storage.binding = self.group
         ranges = sorted(map(_bounds, (a for a in self._homes if a.size)))
         self._starts = [start for start, _ in ranges]
         self._ends = [end for _, end in ranges]

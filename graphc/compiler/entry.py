@@ -11,9 +11,9 @@ from graphc.autograd import accumulate
 from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import Runner, build_executor
-from graphc.epoch import epoch
+from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, StateError, fail
-from graphc.ir.types import TensorType, type_of
+from graphc.ir.types import type_of
 from graphc.messages import log
 from graphc.pytree import unflatten
 from graphc.tensors.base import TensorBase, wrap
@@ -31,7 +31,7 @@ STALE: Any = object()
 class Entry:
     """A traced and compiled version of `name`, for one signature and one set of Python values."""
 
-    def __init__(self, name: str, captured: Captured, inputs: Sequence[TensorType]):
+    def __init__(self, name: str, captured: Captured):
         self.name = name
         self.captured = captured
         self._bound = BoundStates([state.storage for state in captured.states])
@@ -41,14 +41,13 @@ class Entry:
             self._backward = Backward(name, captured, self._bound)
             graph = self._backward.forward
         self._runner: Runner = build_executor(graph, self._bound.arrays)
-        self._inputs = list(inputs)
         self._scalars = [(reading.getter, np.zeros((), np.float64)) for reading in captured.scalars]
         self._guards = [(reading.getter, reading.value) for reading in captured.guards]
         self._types = [v.type for v in captured.graph.results]
         self._single = captured.structure is None
         self._plain = not (captured.written or captured.input_grads or captured.effects or self._backward)
         self._clock = Clock()
-        self._epoch = -1
+        self._epoch = self._grad_epoch = -1
         if captured.graph.updates:
             places = {v: i for i, v in enumerate(captured.graph.states)}
             for argument in captured.graph.updates:
@@ -74,9 +73,8 @@ class Entry:
                 return "a state tensor got other memory, or was frozen or unfrozen"
         if not self._bound.intact:
             return "a state tensor got other memory"
-        for rule in self.captured.grad_rules:
-            if not _fits(rule):
-                return "a gradient exists that did not exist when it was compiled, or the other way round"
+        if not all(map(_fits, self.captured.grad_rules)):
+            return "a gradient exists that did not exist when it was compiled, or the other way round"
         return None
 
     def _require_shapes(self) -> None:
@@ -111,9 +109,10 @@ class Entry:
                 return STALE
             if not moved and not self._guards_hold():
                 return STALE
-            fresh = moved or group.last is not self
-            if fresh and self.captured.grad_rules:
-                if not all(map(_fits, self.captured.grad_rules)):
+            rules = self.captured.grad_rules
+            turn = bool(rules) and (grad_epoch.value != self._grad_epoch or group.last is not self)
+            if turn:
+                if not all(map(_fits, rules)):
                     return STALE
                 self._prepare_grads()
             arrays = [self._array(x) for x in arguments]
@@ -124,9 +123,12 @@ class Entry:
             results = self._runner.run(arrays)
             bound.store()
             self._clock.value += 1
-            if fresh:
-                self._leave_grads()
-                self._epoch = -1 if first else epoch.value
+            if moved and not first:
+                self._epoch = epoch.value
+            if turn:
+                for rule in rules:
+                    rule.tensor._grad = rule.leaves
+                self._grad_epoch = grad_epoch.value
                 group.last = self
         finally:
             group.lock.release()
@@ -140,9 +142,10 @@ class Entry:
             own = x._storage.binding is None and not x._storage.borrowed
         else:
             array, own = x, False
-        if not array.flags.c_contiguous:
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
             log("copy", f"{self.name}: an input of type {type_of(array)} is not dense in memory and was copied")
-            return np.ascontiguousarray(array)
+            return array.copy(order="C")
         if not own and self._bound.overlap(array):
             return array.copy()
         return array
@@ -183,10 +186,6 @@ class Entry:
                 else:
                     np.copyto(needs._array, found._array)
                 needs._storage.note_write()
-
-    def _leave_grads(self) -> None:
-        for rule in self.captured.grad_rules:
-            rule.tensor._grad = rule.leaves
 
 
 def _fits(rule: GradRule) -> bool:

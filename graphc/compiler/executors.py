@@ -5,6 +5,7 @@ Code generation is imported when something is compiled, and only then: it brings
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
@@ -29,9 +30,11 @@ class Runner(Protocol):
 
 
 def build_executor(graph: Graph, states: Sequence[Array]) -> Runner:
-    """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states."""
+    """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states. With
+    GRAPHC_VERIFY=1 the graph is verified after every pass."""
     host = _target(None)
-    return Executor(emitted(lower(graph, host).schedule, host).compile(), states)
+    stages = lower(graph, host, verify_each=os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0"))
+    return Executor(emitted(stages.schedule, host).compile(), states)
 
 
 def emitted(schedule: Schedule, target: Target | None) -> Any:

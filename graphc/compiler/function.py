@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 import warnings
@@ -9,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from types import MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from graphc.messages import log
 from graphc.pytree import Static, flatten, is_array, paths, unflatten
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured, InputType, capture
-from graphc.tracing.guards import Reads
+from graphc.tracing.guards import HELD, Reads
 
 Key = tuple[Any, ...]
 MANY = 16  # versions for the same types of tensors, from which on a warning says that something always changes
@@ -59,18 +59,18 @@ class CompiledFunction:
         self._dump = dump
         self._entries: dict[Key, list[Entry]] = {}
         self._last: tuple[list[tuple[Any, ...]], Entry, bool] | None = None
-        self._bound: WeakKeyDictionary[Any, CompiledFunction] = WeakKeyDictionary()
         update_wrapper(self, function)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        found = self._bound.get(instance)
-        if found is None:
-            method = MethodType(self.function, instance)
-            found = CompiledFunction(method, self.name, self._keep_grads, self._static, self._dump)
-            self._bound[instance] = found
-        return found
+        return bound_to(instance, id(self), lambda: self._with(MethodType(self.function, instance)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        return self._with(copy.deepcopy(self.function, memo))
+
+    def _with(self, function: Callable[..., Any]) -> CompiledFunction:
+        return CompiledFunction(function, self.name, self._keep_grads, self._static, self._dump)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if context.trace is not None:
@@ -141,13 +141,13 @@ class CompiledFunction:
             log("recompile", f"{self.name}: {why}")
         captured = self._capture(leaves, structure)
         try:
-            entry = Entry(self.name, captured, [_type(x) for x in leaves])
+            entry = Entry(self.name, captured)
+            folder = dump_folder(self._dump)
+            if folder is not None:
+                Lowered(captured).dump(folder)
         except BaseException:
             captured.roll_back()
             raise
-        folder = dump_folder(self._dump)
-        if folder is not None:
-            Lowered(captured).dump(folder)
         self._entries[key].append(entry)
         if sum(len(found) for other, found in self._entries.items() if other[1] == key[1]) == MANY:
             warnings.warn(
@@ -174,6 +174,14 @@ class CompiledFunction:
         for name, value in _statics(self.function, structure):
             reads.add(name, value)
         return capture(run, reads, self.name, inputs, flatten, self._keep_grads)
+
+
+def bound_to(instance: Any, key: int, make: Callable[[], CompiledFunction]) -> CompiledFunction:
+    """The compiled function that belongs to one instance; it lives as long as the instance does."""
+    held: dict[int, CompiledFunction] = instance.__dict__.setdefault(HELD, {})
+    if key not in held:
+        held[key] = make()
+    return held[key]
 
 
 def _fits(args: Sequence[Any], specs: Sequence[tuple[Any, ...]]) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from graphc.context import context
+from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, DTypeError, TracingError, fail
 from graphc.ir.types import DType, TensorType, type_of
 from graphc.tape import Node
 from graphc.tensors.storage import Storage
-from graphc.tensors.views import Step
+from graphc.tensors.views import Step, is_dense
 
 if TYPE_CHECKING:
     from graphc.tensors.tensor import Tensor
@@ -142,7 +143,9 @@ class TensorBase:
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""
-        return self._array is None or bool(self._array.flags.c_contiguous)
+        if self._array is None:
+            return is_dense(self._storage.value.type, self._steps)
+        return bool(self._array.flags.c_contiguous)
 
     @property
     def is_traced(self) -> bool:
@@ -204,13 +207,13 @@ class TensorBase:
             context.trace.set_grad(self, grad)
             return
         self._grad = grad
-        self._note_change()
+        if getattr(self._storage, "binding", None) is not None:
+            grad_epoch.bump()
 
     def _note_change(self) -> None:
         """Tell compiled functions that hold this tensor as state that more than its elements has changed."""
-        binding = getattr(self._storage, "binding", None)
-        if binding is not None:
-            binding.note_change()
+        if getattr(self._storage, "binding", None) is not None:
+            epoch.bump()
 
     def detach(self) -> Tensor:
         """A tensor that shows the same elements and is not on the tape."""
@@ -233,7 +236,7 @@ class TensorBase:
     @data.setter
     def data(self, value: Tensor) -> None:
         if context.trace is not None:
-            context.trace.write(self, value.detach())
+            context.trace.write(self.detach(), value.detach())
             return
         array = value._read("assign to .data from")
         own = self._read("assign to .data of")

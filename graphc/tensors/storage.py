@@ -27,7 +27,7 @@ class Storage:
     borrowed: the memory belongs to somebody else (an array from NumPy or another framework).
     shared: tensors that are views of `array` exist, so it cannot move.
     trained: some tensor that shows it requires, or required, gradients.
-    binding: set once a compiled function holds this memory as state.
+    binding: the group of states that it belongs to, once a compiled function holds it as state.
     label: how to call it as state: the tensor that it belongs to, if any, and its name there.
     clocks: of the compiled functions that write it; a call moves one clock, and no per-tensor counter.
     """

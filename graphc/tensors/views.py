@@ -73,6 +73,25 @@ def keeps_memory(root: TensorType, steps: Sequence[Step]) -> bool:
     return True
 
 
+def is_dense(root: TensorType, steps: Sequence[Step]) -> bool:
+    """Whether the elements of the view lie in row-major order without gaps, in the memory of a dense `root`."""
+    array = np.empty(root.shape, np.bool_)  # never touched, so never backed by memory
+    for s in steps:
+        attributes = dict(s.attributes)
+        if s.name == "reshape":
+            array = array.reshape(attributes["shape"])
+        elif s.name == "transpose":
+            array = array.transpose(attributes["perm"])
+        elif s.name == "slice":
+            array = array[slices(attributes)]
+        else:
+            spread = [1] * len(attributes["shape"])
+            for dim, size in zip(attributes["dims"], array.shape, strict=True):
+                spread[dim] = size
+            array = np.broadcast_to(array.reshape(spread), attributes["shape"])
+    return bool(array.flags.c_contiguous)
+
+
 def slices(attributes: Mapping[str, Any]) -> tuple[slice, ...]:
     """The NumPy index of a `slice` op."""
     return tuple(

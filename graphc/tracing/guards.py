@@ -21,6 +21,7 @@ import numpy as np
 from graphc.nn.module import Module
 from graphc.tensors.base import TensorBase
 
+HELD = "_graphc_compiled"  # the attribute of an instance that holds its compiled methods
 SCALARS = (bool, int, float, str, bytes, type(None))
 _MISSING: Any = object()
 
@@ -119,13 +120,15 @@ class Reads:
                 break
             getter, value = _step_reader(getter, kind, key), after
             label += f".{key}" if kind == "attribute" else f"[{key!r}]"
+        if isinstance(value, (list, tuple, dict)):
+            getter = _contents_reader(getter)
         if not isinstance(value, (type, ModuleType)):
             self._read(code, getter, label, value, (origin, label))
 
     def _read(self, code: CodeType, getter: Callable[[], Any], label: str, value: Any, key: tuple[Any, ...]) -> None:
         if key not in self._found_in:
             self._found_in[key] = set()
-            self.readings.append(Reading(getter, label, value, key))
+            self.readings.append(Reading(getter, label, getter(), key))
             self.add(label, value)
         self._found_in[key].add(code)
 
@@ -210,6 +213,18 @@ def _step_reader(getter: Callable[[], Any], kind: str, key: Any) -> Callable[[],
     return lambda: getter()[key]
 
 
+def _contents_reader(getter: Callable[[], Any]) -> Callable[[], Any]:
+    """Reads a container, with the numbers and strings in it."""
+
+    def read() -> Any:
+        found = getter()
+        if isinstance(found, dict):
+            return (id(found), *((k, v) for k, v in found.items() if isinstance(v, SCALARS)))
+        return (id(found), *(v for v in found if isinstance(v, SCALARS)))
+
+    return read
+
+
 def _chains(code: CodeType, free: set[str]) -> Iterator[tuple[CodeType, tuple[Any, ...]]]:
     """What the code, and code defined inside it, loads from outside: names, and attributes and constant subscripts of
     them. Each with the code that does."""
@@ -252,6 +267,8 @@ def snapshot(module: Module) -> dict[str, Any]:
     """What a trace may have read from a module: its scalar attributes, and which objects the others are."""
     found: dict[str, Any] = {}
     for name, value in module.__dict__.items():
+        if name == HELD:
+            continue
         if name in ("_parameters", "_buffers", "_modules"):
             found.update((key, _identity(item)) for key, item in value.items())
         elif isinstance(value, SCALARS):

@@ -238,6 +238,8 @@ class Trace:
                 f"a value that requires gradients is written to {self.name_of(base)!r}, which outlives the compiled "
                 "function; write value.detach(), or do it under graphc.no_grad()",
             )
+        if storage.origin is not None and not storage.origin.array.flags.writeable:
+            fail(TracingError, f"in-place write to {self.name_of(base)!r}, whose memory is read-only; clone() it first")
         if storage.recorded and not recorded:
             fail(
                 TracingError,

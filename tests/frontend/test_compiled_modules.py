@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -190,3 +193,45 @@ def test_no_grad_around_a_compiled_call() -> None:
     with graphc.no_grad():
         assert not net(x).requires_grad
     assert net(x).requires_grad
+
+
+def test_compiled_instances_are_copied_and_collected() -> None:
+    @graphc.compile
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x)
+
+    x, _ = batch()
+    for made in (Model(), graphc.compile(Net())):
+        made(x)
+        copied = copy.deepcopy(made)
+        with graphc.no_grad():
+            for p in copied.parameters():
+                p.zero_()
+        assert copied(x).abs().sum().item() == 0.0
+        assert made(x).abs().sum().item() > 0.0
+    model = Model()
+    model(x)
+    seen = weakref.ref(model)
+    del model, made, copied, p
+    gc.collect()
+    assert seen() is None
+
+
+def test_state_in_read_only_memory() -> None:
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    fixed = graphc.from_numpy(array)
+    assert graphc.compile(lambda x: (fixed * x).sum())(graphc.ones(3)).item() == 3.0
+    with pytest.raises(graphc.TracingError, match="'fixed', whose memory is read-only"):
+        graphc.compile(lambda x: fixed.add_(x))(graphc.ones(3))
+
+
+def test_inputs_at_odd_addresses() -> None:
+    odd = np.zeros(33, np.uint8)[1:13].view(np.float32)
+    odd[:] = [1.0, 2.0, 3.0]
+    assert graphc.compile(lambda x: x * 2)(odd).tolist() == [2.0, 4.0, 6.0]

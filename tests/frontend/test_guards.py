@@ -193,3 +193,20 @@ def test_states_in_overlapping_arrays() -> None:
     step = graphc.compile(lambda x: (a + b + x).sum())
     with pytest.raises(graphc.StateError, match="overlapping arrays"):
         step(graphc.ones(3))
+
+
+WEIGHTS = [1.0, 2.0]
+
+
+def test_numbers_in_containers() -> None:
+    options = {"a": 1.0, "b": 2.0}
+    step = graphc.compile(lambda x: sum(x * w for w in WEIGHTS) + sum(options.values()))
+    assert step(X).tolist() == [6.0, 6.0]
+    options["c"] = 1.0
+    assert step(X).tolist() == [7.0, 7.0]
+    WEIGHTS.append(1.0)
+    try:
+        assert step(X).tolist() == [8.0, 8.0]
+    finally:
+        WEIGHTS.pop()
+    assert step.versions == 3
