@@ -60,7 +60,7 @@ def _result(
             return view
     elif any(array is x._array for x in operands) or (record.kind == "layout" and _aliases(array, operands)):
         array = array.copy()
-    return wrap(array, type)
+    return wrap(array if array.flags.c_contiguous else array.copy(), type)  # dense, as every result of a program is
 
 
 def _aliases(array: Array, operands: Sequence[TensorBase]) -> bool:
