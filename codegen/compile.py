@@ -58,12 +58,12 @@ class Emitted:
         kernels = [k.object_code for k in self._compiled()]
         return self._program(name, entry, (compile_module(str(driver), self.target), *kernels), faults)
 
-    def compile_library(self, name: str) -> Program:
+    def compile_library(self, name: str, outputs: Sequence[str] = ()) -> Program:
         """The program as one object with the C interface `name`_init, `name`_step, ...; besides that, only its entry
-        `name`_run is visible. `name` must be a C identifier."""
+        `name`_run is visible. `name` must be a C identifier. `outputs` are names for the outputs."""
         entry = f"{name}_run"
         driver, faults = self._driver(entry)
-        described = self._program(name, entry, (), faults)
+        described = self._program(name, entry, (), faults, outputs)
         interface = emit_c_api(described, name, state_header(described.states), self.debug)
         self._prepare(interface)
         visible = {entry, *(f"{name}_{suffix}" for suffix in SUFFIXES)}
@@ -85,7 +85,14 @@ class Emitted:
         module.triple = self.target.triple
         module.data_layout = str(target_machine(self.target).target_data)
 
-    def _program(self, name: str, entry: str, objects: tuple[bytes, ...], faults: tuple[Fault, ...]) -> Program:
+    def _program(
+        self,
+        name: str,
+        entry: str,
+        objects: tuple[bytes, ...],
+        faults: tuple[Fault, ...],
+        outputs: Sequence[str] = (),
+    ) -> Program:
         graph = self.schedule.graph
         return Program(
             name=name,
@@ -96,7 +103,7 @@ class Emitted:
                 dataclasses.replace(port, updated=state in graph.updates)
                 for port, state in zip(_ports(graph.states, "state"), graph.states, strict=True)
             ),
-            outputs=_ports(graph.results, "output"),
+            outputs=_ports(graph.results, "output", outputs),
             arena_bytes=self._layout().arena_bytes,
             faults=faults,
             target=MachineTarget(self.target.triple, self.target.cpu, self.target.features),
@@ -114,12 +121,13 @@ def _entry(name: str) -> str:
     return f"graphc_{c_name(name)}"
 
 
-def _ports(values: Sequence[Value], role: str) -> tuple[Port, ...]:
-    """A port for each value, called by its name, or its role and, among several, its number; no name occurs twice."""
+def _ports(values: Sequence[Value], role: str, names: Sequence[str] = ()) -> tuple[Port, ...]:
+    """A port for each value, called as `names` says, or else as the value is; otherwise by its role and, among several,
+    its number. No name occurs twice."""
     taken = {_RESERVED}
     ports = []
     for i, value in enumerate(values):
-        name = base = value.name or (f"{role}{i}" if len(values) > 1 else role)
+        name = base = (names[i] if names else value.name) or (f"{role}{i}" if len(values) > 1 else role)
         number = 1
         while name in taken:
             number += 1

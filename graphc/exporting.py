@@ -21,9 +21,11 @@ from graphc.compiler import compile
 from graphc.ir.graph import Graph
 from graphc.ir.target import Target
 from graphc.passes.pipeline import lower
+from graphc.pytree import Tree, paths
 from graphc.runtime.artifact import artifact_file, encode_states, write_program
 from graphc.runtime.checkpoint import write_atomically
 from graphc.runtime.program import Program
+from graphc.tracing.capture import Captured
 
 Array = np.ndarray[Any, Any]
 
@@ -78,9 +80,8 @@ def export(
         warnings.warn(f"the step sets {names}, which the exported program does not", ExportWarning, stacklevel=2)
     settings = [np.asarray(reading.getter(), np.float64) for reading in captured.scalars]
     graph = _with_states(captured.graph, len(settings))
-    return export_graph(
-        graph, [*(state.storage.array for state in captured.states), *settings], path_prefix, target, debug
-    )
+    states = [state.storage.array for state in captured.states]
+    return export_graph(graph, [*states, *settings], path_prefix, target, debug, _output_names(captured))
 
 
 def export_graph(
@@ -89,6 +90,7 @@ def export_graph(
     path_prefix: str | os.PathLike[str],
     target: str | Target = "host",
     debug: bool = False,
+    output_names: Sequence[str] = (),
 ) -> Exported:
     """As `export`, of a graph (of a stage up to `optimized`) and an array for each of its states."""
     prefix = Path(path_prefix)
@@ -97,7 +99,7 @@ def export_graph(
     machine = find_target(target) if isinstance(target, str) else target
     name = c_name(prefix.name)
     lowered = lower(graph, machine, red_zone=ZONE if debug else 0)
-    program = emit(lowered.schedule, machine, debug).compile_library(name)
+    program = emit(lowered.schedule, machine, debug).compile_library(name, output_names)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(artifact_file(prefix, "h"), c_header(program, name).encode())
     write_atomically(artifact_file(prefix, "gir"), f"{lowered.graphs['optimized']}\n".encode())
@@ -113,6 +115,18 @@ def _with_states(graph: Graph, count: int) -> Graph:
     first = graph.n_inputs - count
     inputs, settings = graph.inputs[:first], graph.inputs[first:]
     return Graph(graph.name, inputs, [*graph.states, *settings], graph.ops, graph.results, graph.updates, graph.stage)
+
+
+def _output_names(captured: Captured) -> list[str]:
+    """A name for each result of the graph: where it is in what the step returns, or which argument it belongs to."""
+    structure, inputs = captured.structure, [str(v.name) for v in captured.graph.inputs]
+    named = isinstance(structure, Tree) and (structure.keys or hasattr(structure.kind, "_fields"))
+    found = dict(zip(captured.outputs, paths(structure, "" if named else "output"), strict=True))
+    for argument, result in captured.written:
+        found.setdefault(result, f"{inputs[argument]}.new")
+    for argument, result in captured.input_grads:
+        found.setdefault(result, f"{inputs[argument]}.grad")
+    return [found[i] for i in range(len(captured.graph.results))]
 
 
 def _shared_library(program: Program, path: Path, target: Target) -> tuple[Path | None, str]:

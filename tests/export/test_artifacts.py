@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -297,10 +297,29 @@ def test_functions_and_modules(tmp_path: Path) -> None:
         return {"sum": a + b, "pair": (a * scale, a)}
 
     done = graphc.export(both, [x, 3, x], tmp_path / "plain")
-    assert [port.name for port in done.program.outputs] == ["output0", "output1", "a"]
+    assert [port.name for port in done.program.outputs] == ["sum", "pair.0", "pair.1"]
     outputs = graphc.load_program(tmp_path / "plain")(x.numpy(), x.numpy())
     for found, factor in zip(outputs, (2, 3, 1), strict=True):
         np.testing.assert_allclose(found, x.numpy() * factor, rtol=1e-6)
+
+
+def test_names_of_outputs(tmp_path: Path) -> None:
+    class Pair(NamedTuple):
+        low: Any
+        high: Any
+
+    def names(step: Any) -> list[str]:
+        exported = graphc.export(step, graphc.ones(2, 3), tmp_path / "step")
+        return [port.name for port in exported.program.outputs]
+
+    assert names(lambda x: x + 1) == ["output"]
+    assert names(lambda x: (x + 1, [x * 2, x * 3])) == ["output.0", "output.1.0", "output.1.1"]
+    assert names(lambda x: Pair(x + 1, x + 2)) == ["low", "high"]
+    assert names(lambda x: {"__metadata__": x + 1, 3: x + 2}) == ["__metadata___2", "3"]
+    assert names(lambda x: None) == []
+    assert names(lambda x: x.mul_(2).sum()) == ["output", "x.new"]
+    found = graphc.load_program(tmp_path / "step")(np.ones((2, 3), np.float32))
+    assert [array.sum() for array in found] == [12, 12]
 
 
 def test_python_effects_are_told(tmp_path: Path) -> None:
