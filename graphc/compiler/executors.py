@@ -32,17 +32,18 @@ class Runner(Protocol):
 def build_executor(graph: Graph, states: Sequence[Array]) -> Runner:
     """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states. With
     GRAPHC_VERIFY=1 the graph is verified after every pass."""
-    host = _target(None)
+    host = target_or_host(None)
     stages = lower(graph, host, verify_each=os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0"))
     return Executor(emitted(stages.schedule, host).compile(), states)
 
 
 def emitted(schedule: Schedule, target: Target | None) -> Any:
     """The kernels of a schedule (`graphc.codegen.compile.Emitted`)."""
-    return import_module("graphc.codegen.compile").emit(schedule, _target(target))
+    return import_module("graphc.codegen.compile").emit(schedule, target_or_host(target))
 
 
-def _target(target: Target | None) -> Target:
+def target_or_host(target: Target | None) -> Target:
+    """The target given, or this machine."""
     if target is not None:
         return target
     found: Target = import_module("graphc.codegen.host").host_target()

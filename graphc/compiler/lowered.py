@@ -6,7 +6,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from graphc.compiler.executors import emitted
+from graphc.compiler.executors import emitted, target_or_host
 from graphc.errors import GraphcError
 from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
@@ -24,7 +24,7 @@ ALL_STAGES = (*STAGES, *AFTER)
 
 class Lowered:
     """The stages of one traced function: `traced`, `differentiated`, `optimized`, `fused`, `scheduled`, and per kernel
-    `source`, `llvm`, `asm`. Nothing of it has run."""
+    `source`, `llvm`, `asm`, for `target` (None: this machine). Nothing of it has run."""
 
     def __init__(self, captured: Captured, target: Target | None = None):
         self.captured = captured
@@ -42,7 +42,7 @@ class Lowered:
 
     @cached_property
     def _stages(self) -> Stages:
-        return lower(self.captured.graph) if self.target is None else lower(self.captured.graph, self.target)
+        return lower(self.captured.graph, target_or_host(self.target))
 
     @property
     def schedule(self) -> Schedule:

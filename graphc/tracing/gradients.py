@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.context import context, no_grad
 from graphc.dispatch import needs_grad
-from graphc.errors import DifferentiationError, fail
+from graphc.errors import AutogradError, DifferentiationError, fail
 from graphc.functions.creation import zeros_like
 from graphc.ir.graph import Op, Value
 from graphc.tensors.base import TensorBase
@@ -132,7 +132,7 @@ class Gradients:
     def _target(self, name: str, x: TensorBase) -> Value:
         if not needs_grad(x):
             fail(
-                DifferentiationError,
+                AutogradError,
                 f"{name}: a tensor of type {x._type} does not require gradients: it was not computed from tensors that "
                 "do, or was computed under no_grad",
             )

@@ -82,7 +82,11 @@ class Reads:
         owner: Any = None
         if isinstance(function, MethodType):
             owner, function = function.__self__, function.__func__
-        if not isinstance(function, FunctionType) or (id(function), id(owner)) in self._seen or _is_library(function):
+        if not isinstance(function, FunctionType) or (id(function), id(owner)) in self._seen:
+            return
+        if _is_library(function):
+            if hasattr(function, "__wrapped__"):  # the user's function, under no_grad or grad
+                self._function(function.__wrapped__)
             return
         self._seen.add((id(function), id(owner)))
         if owner is not None:

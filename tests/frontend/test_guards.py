@@ -210,3 +210,19 @@ def test_numbers_in_containers() -> None:
     finally:
         WEIGHTS.pop()
     assert step.versions == 3
+
+
+def test_functions_wrapped_by_graphc() -> None:
+    factor = 2.0
+
+    @graphc.compile
+    @graphc.no_grad()
+    def under(x: Any) -> Any:
+        return x * factor
+
+    slope = graphc.compile(graphc.grad(lambda x: (x * x * factor).sum()))
+    assert under(X).tolist() == [2.0, 2.0]
+    assert slope(X).tolist() == [4.0, 4.0]
+    factor = 3.0
+    assert under(X).tolist() == [3.0, 3.0]
+    assert slope(X).tolist() == [6.0, 6.0]
