@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,30 @@ def default_collate(samples: Sequence[Any]) -> Any:
 
     Raises ValueError for samples of different shapes, TypeError for what cannot be batched."""
     first = samples[0]
-    if isinstance(first, (Tensor, np.ndarray, np.generic, bool, int, float)):
-        arrays = [np.asarray(s) for s in samples]
-        shapes = {a.shape for a in arrays}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"cannot batch samples of different shapes {sorted(shapes)}; pad or crop them in the dataset, or pass "
-                "collate_fn="
-            )
-        return wrap(np.stack(arrays))
     if isinstance(first, (str, bytes)):
         return list(samples)
-    if isinstance(first, dict):
+    if isinstance(first, (Tensor, np.ndarray, np.generic, bool, int, float)):
+        return wrap(stacked(samples))
+    if isinstance(first, Mapping):
         return {key: default_collate([s[key] for s in samples]) for key in first}
     if isinstance(first, (tuple, list)):
-        if len({len(s) for s in samples}) > 1:
-            raise ValueError("cannot batch samples with different numbers of fields")
+        lengths = sorted({len(s) for s in samples})
+        if len(lengths) > 1:
+            raise ValueError(f"cannot batch samples of {' and '.join(map(str, lengths))} fields; pass collate_fn=")
         fields = [default_collate(field) for field in zip(*samples, strict=True)]
         if hasattr(first, "_fields"):
             return type(first)(*fields)
         return type(first)(fields)
     raise TypeError(f"cannot batch samples of type {type(first).__name__}; pass collate_fn=")
+
+
+def stacked(samples: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Tensors, arrays or numbers of one shape, along a new first axis. Raises ValueError where shapes differ."""
+    arrays = [np.asarray(s) for s in samples]
+    shapes = {a.shape for a in arrays}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"cannot batch samples of different shapes {sorted(shapes)}; pad or crop them in the dataset, or pass "
+            "collate_fn="
+        )
+    return np.stack(arrays)

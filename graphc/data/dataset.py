@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
+import graphc
+from graphc.data.collate import default_collate
+from graphc.functions.generator import Generator
 from graphc.tensors.base import wrap
 from graphc.tensors.tensor import Tensor
 
 
 class Dataset:
-    """Base of datasets. A subclass defines `__len__` and `__getitem__`; one that can gather many samples at once, in
-    batch form, may define `get_batch(indices)` as well, which the loader then prefers to collating single samples."""
+    """Base of datasets. A subclass defines `__len__` and `__getitem__`. One that can gather many samples at once may
+    also define `get_batch(indices)`, which returns a batch; loaders then prefer it to collating single samples."""
 
     def __len__(self) -> int:
         raise TypeError(f"{type(self).__name__} does not define __len__, which a DataLoader needs")
@@ -22,20 +27,34 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} does not define __getitem__, which a DataLoader needs")
 
 
+def batch_of(dataset: Any, indices: Sequence[int]) -> Any:
+    """The samples at `indices` as a batch."""
+    if _gathers(type(dataset)):
+        return dataset.get_batch(indices)
+    return default_collate([dataset[i] for i in indices])
+
+
+def _gathers(cls: type) -> bool:
+    """Whether `get_batch` tells the same as `__getitem__`: not where a subclass has defined the latter anew."""
+    return next(("get_batch" in vars(c) for c in cls.__mro__ if {"get_batch", "__getitem__"} & set(vars(c))), False)
+
+
 class TensorDataset(Dataset):
-    """Samples are tuples of the i-th rows of the given tensors (or arrays), which must agree in their first extent."""
+    """Samples are tuples of the i-th rows of the given tensors (or arrays), which must agree in their first extent.
+    Raises ValueError where they do not."""
 
     def __init__(self, *tensors: Tensor | np.ndarray[Any, Any]):
         if not tensors:
             raise ValueError("TensorDataset needs at least one tensor")
         self._arrays = [np.asarray(t) for t in tensors]
-        lengths = [a.shape[0] if a.ndim else None for a in self._arrays]
-        if None in lengths or len(set(lengths)) != 1:
+        lengths = {a.shape[0] if a.ndim else None for a in self._arrays}
+        if None in lengths or len(lengths) != 1:
             shapes = ", ".join(str(a.shape) for a in self._arrays)
             raise ValueError(f"TensorDataset: the tensors must agree in their first extent, got shapes {shapes}")
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors."""
         return tuple(wrap(a) for a in self._arrays)
 
     def __len__(self) -> int:
@@ -45,6 +64,7 @@ class TensorDataset(Dataset):
         return tuple(wrap(np.asarray(a[index])) for a in self._arrays)
 
     def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
+        """The rows at `indices` of every tensor."""
         rows = np.asarray(indices)
         return tuple(wrap(a[rows]) for a in self._arrays)
 
@@ -52,11 +72,9 @@ class TensorDataset(Dataset):
 class Subset(Dataset):
     """The samples of `dataset` at `indices`."""
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]):
+    def __init__(self, dataset: Any, indices: Sequence[int]):
         self.dataset = dataset
         self.indices = list(indices)
-        if hasattr(dataset, "get_batch"):
-            self.get_batch = lambda rows: dataset.get_batch([self.indices[i] for i in rows])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -64,22 +82,28 @@ class Subset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return self.dataset[self.indices[index]]
 
+    def get_batch(self, indices: Sequence[int]) -> Any:
+        """The samples at `indices` of the subset as a batch."""
+        return batch_of(self.dataset, [self.indices[i] for i in indices])
 
-def random_split(dataset: Dataset, lengths: Sequence[int | float], seed: int = 0) -> list[Subset]:
-    """Split at random into subsets of the given lengths, or fractions that sum to 1 (remainders go to the first ones).
+
+def random_split(dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None) -> list[Subset]:
+    """Split at random into subsets of the given lengths, or of fractions that sum to 1 (what rounding leaves over goes
+    to the first ones, one each). The order comes from `generator`, or the default one.
 
     Raises ValueError where the lengths do not add up to the dataset's."""
     total = len(dataset)
+    if any(n < 0 for n in lengths):
+        raise ValueError(f"random_split: lengths must not be negative, got {list(lengths)}")
     if any(isinstance(n, float) for n in lengths):
-        if abs(sum(lengths) - 1) > 1e-9:
+        if not math.isclose(sum(lengths), 1):
             raise ValueError(f"random_split: the fractions sum to {sum(lengths)}, not 1")
-        counts = [int(total * n) for n in lengths]
+        counts = [math.floor(total * n) for n in lengths]
         for i in range(total - sum(counts)):
             counts[i % len(counts)] += 1
     else:
         counts = [int(n) for n in lengths]
     if sum(counts) != total:
         raise ValueError(f"random_split: the lengths sum to {sum(counts)}, the dataset has {total} samples")
-    order = np.random.default_rng(seed).permutation(total).tolist()
-    ends = np.cumsum(counts).tolist()
-    return [Subset(dataset, order[end - n : end]) for n, end in zip(counts, ends, strict=True)]
+    order: list[int] = graphc.randperm(total, generator=generator).tolist()
+    return [Subset(dataset, order[end - n : end]) for n, end in zip(counts, accumulate(counts), strict=True)]
