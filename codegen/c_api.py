@@ -13,8 +13,7 @@ from llvmlite import ir as llvm
 
 from graphc.codegen.c_header import c_names
 from graphc.codegen.red_zones import ZONE, RedZones, Zone, zones_behind
-from graphc.runtime.memory import ALIGNMENT
-from graphc.runtime.program import Program
+from graphc.runtime.program import ALIGNMENT, Program
 
 _BYTE = llvm.IntType(8)
 _I32 = llvm.IntType(32)

@@ -17,8 +17,7 @@ from graphc.codegen.llvm import CompiledKernel, compile_kernel, compile_module, 
 from graphc.ir.graph import Value
 from graphc.ir.schedule import Schedule
 from graphc.ir.target import Target
-from graphc.runtime.artifact import state_header
-from graphc.runtime.program import Fault, MachineTarget, Port, Program
+from graphc.runtime.program import Fault, MachineTarget, Port, Program, state_header
 
 _RESERVED = "__metadata__"  # what a state cannot be called in a safetensors file
 

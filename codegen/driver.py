@@ -20,8 +20,7 @@ from graphc.ir.kernel_facts import can_fault
 from graphc.ir.opdef import lookup
 from graphc.ir.schedule import Buffer, Launch, Schedule
 from graphc.ir.text.printer import print_attribute
-from graphc.runtime.memory import ALIGNMENT
-from graphc.runtime.program import FAULTS, Fault, RedZoneError
+from graphc.runtime.program import ALIGNMENT, FAULTS, Fault, RedZoneError
 
 _KINDS = {error: kind for kind, error in FAULTS.items()}
 

@@ -27,7 +27,7 @@ from graphc.runtime.checkpoint import read_arrays, write_atomically
 from graphc.runtime.executor import Executor
 from graphc.runtime.loader import check_target
 from graphc.runtime.memory import aligned_empty
-from graphc.runtime.program import Fault, MachineTarget, Port, Program
+from graphc.runtime.program import Fault, MachineTarget, Port, Program, state_header
 
 FORMAT = "graphc-program"
 VERSION = 1
@@ -138,20 +138,6 @@ def read_program(prefix: str | os.PathLike[str]) -> Program:
         raise
     except (ValueError, LookupError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged: {error}; export it again") from None
-
-
-def state_header(ports: Sequence[Port]) -> bytes:
-    """What precedes the data in a safetensors file that holds `ports` in order: the same bytes for every save."""
-    entries: dict[str, Any] = {}
-    offset = 0
-    for port in ports:
-        end = offset + port.type.nbytes
-        name = port.type.dtype.name.upper()
-        entries[port.name] = {"dtype": name, "shape": list(port.type.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def encode_states(ports: Sequence[Port], states: Sequence[Array]) -> bytes:

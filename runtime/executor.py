@@ -14,8 +14,8 @@ import numpy as np
 
 from graphc.ir.errors import DTypeError, ShapeError
 from graphc.runtime.loader import LoadedProgram
-from graphc.runtime.memory import ALIGNMENT, address_of, aligned_bytes
-from graphc.runtime.program import Port, Program
+from graphc.runtime.memory import address_of, aligned_bytes
+from graphc.runtime.program import ALIGNMENT, Port, Program
 
 Array = np.ndarray[Any, Any]
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphc.ir.types import TensorType
+from graphc.runtime.program import ALIGNMENT
 
 Array = np.ndarray[Any, Any]
-
-ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
 
 
 def aligned_bytes(size: int) -> Array:

@@ -16,11 +16,16 @@ may share memory with one another and with states that the program does not upda
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graphc.ir.errors import DivisionByZeroError, FaultError, GraphcError, NegativeExponentError, OutOfRangeError
 from graphc.ir.location import Location
 from graphc.ir.types import TensorType
+
+ALIGNMENT = 64  # bytes, of states and the arena: one cache line, and the widest vector register
 
 
 class RedZoneError(GraphcError, RuntimeError):
@@ -85,3 +90,17 @@ class Program:
     arena_bytes: int
     faults: tuple[Fault, ...]
     target: MachineTarget
+
+
+def state_header(ports: Sequence[Port]) -> bytes:
+    """What precedes the data in a safetensors file that holds `ports` in order: the same bytes for every save."""
+    entries: dict[str, Any] = {}
+    offset = 0
+    for port in ports:
+        end = offset + port.type.nbytes
+        name = port.type.dtype.name.upper()
+        entries[port.name] = {"dtype": name, "shape": list(port.type.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text

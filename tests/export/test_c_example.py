@@ -59,8 +59,8 @@ def test_trains(built: Path, tmp_path: Path, zipped: bool) -> None:
     # Python finds the same accuracy with the weights that C has left.
     evaluate = load_program(built.parent / "evaluate", state=built.parent / "trained.safetensors")
     test = MNIST(data, train=False)
-    batches = [slice(i, i + 100) for i in range(0, len(test), 100)]
-    right = sum(int((evaluate(test.images[b])[0] == test.labels[b]).sum()) for b in batches)
+    images, labels = (np.stack([np.asarray(x) for x in column]) for column in zip(*test, strict=True))
+    right = sum((evaluate(images[i : i + 100])[0] == labels[i : i + 100]).sum() for i in range(0, len(test), 100))
     assert f"{right / len(test):.4f}" == f"{epochs[-1][1]:.4f}"
     trained = graphc.load(built.parent / "trained.safetensors")
     assert trained["fc1.weight.step"].item() == 3 * (640 // 64)
