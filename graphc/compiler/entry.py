@@ -12,11 +12,11 @@ from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import Runner, build_executor
 from graphc.epoch import epoch, grad_epoch
-from graphc.errors import AutogradError, StateError, fail
+from graphc.errors import AutogradError, StateError, TracingError, fail
 from graphc.ir.types import type_of
 from graphc.messages import log
 from graphc.pytree import unflatten
-from graphc.tensors.base import TensorBase, wrap
+from graphc.tensors.base import TensorBase, elements, wrap
 from graphc.tensors.storage import Clock
 from graphc.tracing.capture import Captured, GradRule
 from graphc.tracing.guards import difference, same_value, snapshot
@@ -46,6 +46,7 @@ class Entry:
         self._types = [v.type for v in captured.graph.results]
         self._single = captured.structure is None
         self._plain = not (captured.written or captured.input_grads or captured.effects or self._backward)
+        self._changes_arguments = bool(captured.written or captured.input_grads)
         self._clock = Clock()
         self._epoch = self._grad_epoch = -1
         if captured.graph.updates:
@@ -109,6 +110,8 @@ class Entry:
                 return STALE
             if not moved and not self._guards_hold():
                 return STALE
+            if self._changes_arguments:
+                self._require_changeable(arguments)
             rules = self.captured.grad_rules
             turn = bool(rules) and (grad_epoch.value != self._grad_epoch or group.last is not self)
             if turn:
@@ -136,9 +139,32 @@ class Entry:
             return wrap(results[0], self._types[0])
         return self._finish(arguments, results)
 
+    def _require_changeable(self, arguments: Sequence[Any]) -> None:
+        """Before anything has run: whether the arguments that it writes in place, or differentiates by, allow that."""
+        for written, _ in self.captured.written:
+            x = arguments[written]
+            array = _memory(x)
+            name = self.captured.graph.inputs[written].name
+            if not array.flags.writeable:
+                fail(TracingError, f"{self.name!r} writes in place to {name!r}, whose memory is read-only; clone() it")
+            others = [_memory(y) for i, y in enumerate(arguments) if i != written]
+            if self._bound.overlap(array) or any(np.shares_memory(array, other) for other in others):
+                fail(
+                    TracingError,
+                    f"{self.name!r} writes in place to {name!r}, which shares memory with another argument, or with a "
+                    "tensor that the function reaches by itself: a program takes each memory once; clone() one of them",
+                )
+        for reached, _ in self.captured.input_grads:
+            if not arguments[reached].is_leaf:
+                fail(
+                    AutogradError,
+                    f"backward() inside {self.name!r} reaches an argument that was computed from tensors that require "
+                    "gradients; detach() it, or call backward() outside",
+                )
+
     def _array(self, x: Any) -> Array:
         if isinstance(x, TensorBase):
-            array: Array = x._array  # type: ignore[assignment]
+            array: Array = elements(x)
             own = x._storage.binding is None and not x._storage.borrowed
         else:
             array, own = x, False
@@ -165,14 +191,7 @@ class Entry:
         for argument, result in captured.written:
             _write_argument(arguments[argument], results[result])
         for argument, result in captured.input_grads:
-            leaf = arguments[argument]
-            if not leaf.is_leaf:
-                fail(
-                    AutogradError,
-                    f"backward() inside {self.name!r} reaches an argument that was computed from tensors that require "
-                    "gradients; detach() it, or call backward() outside",
-                )
-            accumulate(leaf, wrap(results[result]))
+            accumulate(arguments[argument], wrap(results[result]))
         leaves: Iterator[Tensor] = iter(tensors)
         return unflatten(captured.structure, lambda: next(leaves))
 
@@ -195,6 +214,11 @@ def _fits(rule: GradRule) -> bool:
     if isinstance(rule.needs, TensorBase) and found is not rule.needs:
         return rule.fresh if found is None else isinstance(found, TensorBase) and found._type == rule.needs._type
     return True
+
+
+def _memory(argument: Any) -> Array:
+    array: Array = elements(argument) if isinstance(argument, TensorBase) else argument
+    return array
 
 
 def _write_argument(argument: Any, array: Array) -> None:
