@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.context import enable_grad
-from graphc.dispatch import apply_op, edge_of, saved
+from graphc.dispatch import apply_op, clone, edge_of, saved
 from graphc.errors import AutogradError, fail, user_location
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.opdef import lookup
@@ -187,9 +187,14 @@ class _OnArrays:
 
     def __init__(self, tape: _Tape):
         self._tape = tape
+        self._taken: set[int] = set()  # arrays that are somebody's: gradients share no memory
 
     def seed(self, x: TensorBase) -> Array:
-        return elements(x)
+        return self._take(elements(x))
+
+    def _take(self, array: Array) -> Array:
+        self._taken.add(id(array))
+        return array
 
     def seed_array(self, array: Array) -> Array:
         return array
@@ -198,7 +203,7 @@ class _OnArrays:
         return found
 
     def forward(self, value: Value) -> Array:
-        return self._tape.forward(value).array
+        return self._take(self._tape.forward(value).array)
 
     def zeros(self, value: Value) -> Array:
         return np.zeros(value.type.shape, value.type.dtype.numpy)
@@ -211,7 +216,8 @@ class _OnArrays:
         return lookup(op.name).eval(operands, op.attributes)
 
     def tensor(self, array: Array) -> Tensor:
-        return wrap(array if array.flags.writeable and array.flags.owndata else array.copy())
+        own = array.flags.writeable and array.flags.owndata and id(array) not in self._taken
+        return wrap(self._take(array if own else array.copy()))
 
 
 class _OnTensors:
@@ -220,8 +226,10 @@ class _OnTensors:
     def __init__(self, tape: _Tape):
         self._tape = tape
         self._made: dict[Value, TensorBase] = {}
+        self._taken: set[int] = set()
 
     def seed(self, x: TensorBase) -> TensorBase:
+        self._taken.add(id(x))
         return x
 
     def seed_array(self, array: Array) -> TensorBase:
@@ -259,4 +267,8 @@ class _OnTensors:
             return apply_op(op.name, operands, op.attributes)
 
     def tensor(self, found: TensorBase) -> Tensor:
+        if id(found) in self._taken or found._base is not None:
+            with enable_grad():
+                found = clone(found)
+        self._taken.add(id(found))
         return found  # type: ignore[return-value]
