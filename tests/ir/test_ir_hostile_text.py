@@ -105,7 +105,7 @@ def mutated(draw: st.DrawFn) -> str:
                 st.just(text[start:stop] * 2),
                 st.sampled_from(VOCABULARY),
                 st.text(string.printable, max_size=3),
-                st.sampled_from([text[i : i + 20] for i in range(0, len(text), 7)]),
+                st.sampled_from([text[i : i + 20] for i in range(0, len(text) + 1, 7)]),
             )
         )
         text = text[:start] + piece + text[stop:]

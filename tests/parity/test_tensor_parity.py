@@ -79,11 +79,19 @@ def both(case: Case, tensors: list[Any], tolerance: float = 1e-5, gradients: boo
             check_equal(a.grad, b.grad, 20 * tolerance)
 
 
-@pytest.mark.parametrize("name", (UNARY + POSITIVE).split())
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool"])
+NOT_OF_BOOLS = "neg relu abs floor ceil trunc round square"  # one of the two libraries takes none
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for name in (UNARY + POSITIVE).split()
+        for dtype in ("float32", "float64", "int32", "bool")
+        if not (dtype == "bool" and name in NOT_OF_BOOLS.split())
+    ],
+)
 def test_unary(name: str, dtype: str) -> None:
-    if dtype == "bool" and name in ("neg", "relu", "abs", "floor", "ceil", "trunc", "round", "square"):
-        pytest.skip("PyTorch takes no bools here, or graphc does not")
     (x,) = inputs((3, 4), dtype=dtype, low=0.25 if name in POSITIVE.split() else -2.0)
     both(lambda T, x: getattr(T, name)(x), [x])
 
