@@ -92,7 +92,7 @@ def emit_driver(
     schedule: Schedule, kernels: Sequence[Kernel], layout: Layout, entry: str
 ) -> tuple[llvm.Module, tuple[Fault, ...]]:
     """The driver module, which declares the kernels it calls, and the faults its status codes stand for."""
-    module = llvm.Module(f"driver.{schedule.graph.name}")
+    module = llvm.Module(f"driver.{entry}")
     emitter = _Driver(schedule, layout, llvm.Function(module, llvm.FunctionType(_I32, [_PTR]), entry))
     for launch, kernel in zip(schedule.launches, kernels, strict=True):
         if kernel.units:

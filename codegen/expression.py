@@ -16,6 +16,7 @@ from graphc.codegen.scalar_text import HALVES, Expression, ScalarText, Term
 from graphc.codegen.source import Source
 from graphc.ir.graph import Block, Op, Value
 from graphc.ir.opdef import Access, lookup
+from graphc.ir.text.lexer import name_text, quote
 from graphc.ir.types import DType, bool_, i64
 
 At = tuple[Index, ...]
@@ -243,7 +244,12 @@ def _accesses(op: Op, at: At) -> Sequence[Access]:
 
 
 def origin(op: Op) -> str:
-    """Where an op came from, for a comment: the name of its value and the user's line."""
-    name = f"%{op.results[0].name}" if op.results and op.results[0].name else ""
-    place = f"{os.path.basename(op.location.file)}:{op.location.line}" if op.location else ""
+    """Where an op came from, for a comment: the name of its value and the user's line. It stays on one line whatever
+    they hold: names may come from text, and the comment stands in source that is executed."""
+    name = name_text("%", op.results[0].name) if op.results and op.results[0].name else ""
+    place = f"{_on_one_line(os.path.basename(op.location.file))}:{op.location.line}" if op.location else ""
     return " ".join(filter(None, (name, place)))
+
+
+def _on_one_line(text: str) -> str:
+    return text if text.isprintable() else quote(text)

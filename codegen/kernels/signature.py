@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from graphc.codegen.expression import origin
 from graphc.ir.graph import Block, Op, Value
+from graphc.ir.text.lexer import name_text
 from graphc.ir.types import DType
 
 
@@ -39,4 +40,4 @@ def describe(op: Op, slots: Sequence[int]) -> list[str]:
 
 
 def _shown(value: Value) -> str:
-    return f"%{value.name}: {value.type}" if value.name else str(value.type)
+    return f"{name_text('%', value.name)}: {value.type}" if value.name else str(value.type)

@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (GraphcError, OSError, ModuleNotFoundError) as error:
         print(f"graphc {options.command}: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"graphc {options.command}: not enough memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="default: 20 on the digits, 3 on MNIST")
     parser.add_argument("--batch-size", type=int, help="default: 32 on the digits, 64 on MNIST")
     parser.add_argument("--hidden", type=int, default=128, help="width of the hidden layer (default: 128)")
-    parser.add_argument("--lr", type=float, default=4e-3, help="Adam's learning rate; falls to a tenth (default: 0.004)")
+    parser.add_argument(
+        "--lr", type=float, default=4e-3, help="Adam's learning rate; falls to a tenth (default: 0.004)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -38,7 +40,10 @@ class Net(nn.Module):
 
 
 def execute(options: argparse.Namespace) -> None:
-    from tqdm import tqdm  # the extra `demo`; the other commands do without
+    try:
+        from tqdm import tqdm  # the other commands do without
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError('the demo needs tqdm: pip install "graphc[demo]"') from None
 
     train: Dataset
     test: Dataset

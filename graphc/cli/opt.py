@@ -48,6 +48,14 @@ def execute(options: argparse.Namespace) -> None:
 
 
 def read_graphs(file: str) -> list[Graph]:
-    """The graphs in a file, or on standard input for "-". Ops that name no line of a program get their own."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
-    return parse_all(text, "<stdin>" if file == "-" else file, locate=True)
+    """The graphs in a file, or on standard input for "-". Ops that name no line of a program get their own. Raises
+    ParseError, OSError, and GraphcError for what is no text or holds no graph."""
+    filename = "<stdin>" if file == "-" else file
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise GraphcError(f"{filename} is not IR text: {error}") from None
+    graphs = parse_all(text, filename, locate=True)
+    if not graphs:
+        raise GraphcError(f"{filename} holds no graph")
+    return graphs

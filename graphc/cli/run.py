@@ -20,6 +20,7 @@ from graphc.codegen.host import host_target
 from graphc.ir.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.interpret import interpret
+from graphc.ir.text.lexer import name_text
 from graphc.ir.types import TensorType
 from graphc.passes.autodiff import Autodiff
 from graphc.passes.pipeline import lower
@@ -44,10 +45,10 @@ def execute(options: argparse.Namespace) -> None:
         inputs, states = arguments[: graph.n_inputs], arguments[graph.n_inputs :]
         outputs, new_states = (_interpreted if options.interpret else _compiled)(graph, inputs, states)
         for i, (value, array) in enumerate(zip(graph.results, outputs, strict=True)):
-            _show(f"%{value.name or i}", value.type, array)
+            _show(name_text("%", value.name) if value.name else f"%{i}", value.type, array)
         for state, array in zip(graph.states, new_states, strict=True):
             if state in graph.updates:
-                _show(f"update %{state.name}", state.type, array)
+                _show(f"update {name_text('%', state.name or '')}", state.type, array)
 
 
 def _compiled(graph: Graph, inputs: list[Array], states: list[Array]) -> tuple[list[Array], list[Array]]:

@@ -144,6 +144,47 @@ def test_opt_shows_where_text_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
     assert "^" in error
 
 
+@pytest.mark.parametrize("command", ["opt", "run"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x00graph", "is not IR text: 'utf-8' codec"), (b"; nothing\n", "holds no graph")],
+)
+def test_files_that_hold_no_graph(
+    command: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.gir"
+    path.write_bytes(content)
+    assert main([command, str(path)]) == 1
+    assert f"graphc {command}: {path} {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [[], ["--interpret"]])
+def test_run_says_that_memory_is_short(mode: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "huge.gir"
+    path.write_text(
+        "graph @f (%x: f32[1000000,1000000,100000]) -> f32[] {\n  %s = sum %x {axes = [0, 1, 2]} : f32[]\n"
+        "  return %s\n}\n"
+    )
+    assert main(["run", str(path), *mode]) == 1
+    assert "graphc run: not enough memory: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [[], ["--interpret"]])
+def test_run_with_names_that_are_no_identifiers(
+    mode: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "names.gir"
+    path.write_text(
+        'graph @"a\\u0000\\ud800 \\"b" (%"x y": f32[2]) -> f32[2], f32[2] {\n'
+        '  %0 = neg %"x y" : f32[2]  ; "a\\nraise SystemExit(7)\\n\\u0000.py":3\n'
+        '  %"z\\n\\ud800" = sub %0, %0 : f32[2]\n  return %0, %"z\\n\\ud800"\n}\n'
+    )
+    assert main(["run", str(path), *mode]) == 0
+    printed = capsys.readouterr().out
+    assert "%0: f32[2] =" in printed
+    assert '%"z\\n\\ud800": f32[2] =\n[0. 0.]' in printed
+
+
 @pytest.mark.parametrize("mode", [[], ["--interpret"]])
 def test_run_on_given_arrays(
     mode: list[str], graph_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

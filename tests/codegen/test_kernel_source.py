@@ -49,6 +49,18 @@ def test_kernels_equal_but_for_comments_share_a_symbol() -> None:
     assert replace(first, source=first.source.replace("24", "23")).symbol != first.symbol
 
 
+@pytest.mark.parametrize("text", ["x\nraise SystemExit\n#", "x\0", "x\r\u2028y", "\ud800", 'quo"te', "a b"])
+def test_names_from_text_stay_in_their_comments(text: str) -> None:
+    b = Builder(block := Block([Value(TYPE, name=text)]), Location(f"{text}.py", 3))
+    y = b.neg(block.args[0])
+    y.name = text
+    block.results = [y]
+    kernel = emit_kernel(Op("fused", [Value(TYPE)], [TYPE], {"kind": "loop"}, [block]), (0, 1), host_target())
+    x, out = np.arange(24, dtype=np.float32), np.zeros(24, np.float32)
+    python_kernel(kernel.source, kernel.symbol)(x, out, None, None, 0, kernel.units)
+    np.testing.assert_array_equal(out, -x)
+
+
 def test_traceback_of_an_uncompiled_kernel_shows_its_line() -> None:
     kernel = kernel_from(14, "hidden")
     function = python_kernel(kernel.source, kernel.symbol)
