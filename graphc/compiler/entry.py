@@ -19,6 +19,7 @@ from graphc.pytree import unflatten
 from graphc.tensors.base import TensorBase, elements, wrap
 from graphc.tensors.storage import Clock
 from graphc.tracing.capture import Captured, GradRule
+from graphc.tracing.elided import ElidedGrad
 from graphc.tracing.guards import difference, same_value, snapshot
 
 if TYPE_CHECKING:
@@ -155,7 +156,10 @@ class Entry:
                     "tensor that the function reaches by itself: a program takes each memory once; clone() one of them",
                 )
         for reached, _ in self.captured.input_grads:
-            if not arguments[reached].is_leaf:
+            leaf = arguments[reached]
+            if isinstance(leaf._grad, ElidedGrad):
+                leaf._grad.read()
+            if not leaf.is_leaf:
                 fail(
                     AutogradError,
                     f"backward() inside {self.name!r} reaches an argument that was computed from tensors that require "
@@ -213,6 +217,8 @@ def _fits(rule: GradRule) -> bool:
         return found is None
     if isinstance(rule.needs, TensorBase) and found is not rule.needs:
         return rule.fresh if found is None else isinstance(found, TensorBase) and found._type == rule.needs._type
+    if isinstance(rule.needs, ElidedGrad):
+        return isinstance(found, ElidedGrad)
     return True
 
 

@@ -50,13 +50,14 @@ class StateRef(NamedTuple):
 class GradRule:
     """What a compiled function does to `.grad` of one tensor.
 
-    needs: what must be there before a call: a tensor (whose memory is state), None, or `UNSEEN` for anything.
+    needs: what must be there before a call: a tensor (whose memory is state), None, a gradient that was not kept, or
+    `UNSEEN` for anything.
     fresh: needs is a tensor, and zeros will do where `.grad` is None.
     leaves: what is there afterwards: a tensor, None, or an ElidedGrad.
     """
 
     tensor: TensorBase
-    needs: TensorBase | str | None
+    needs: TensorBase | ElidedGrad | str | None
     fresh: bool
     leaves: TensorBase | ElidedGrad | None
 
@@ -163,7 +164,7 @@ class _Finish:
         input_grads = [
             (i, self._result(grad.now))
             for i, x in enumerate(self._arguments)
-            if (grad := trace.gradients_.grads.get(id(x))) is not None and grad.now is not None
+            if (grad := trace.gradients_.grads.get(id(x))) is not None and isinstance(grad.now, TensorBase)
         ]
         self._replace()
         graph, states = self._graph()
@@ -203,6 +204,10 @@ class _Finish:
                 self._replaced[grad.sum.op.result] = grad.sum.addend
                 self._dropped.add(grad.sum.zeros)
             return GradRule(grad.tensor, grad.before, False, None)
+        if isinstance(now, ElidedGrad):
+            if self._keep_grads:
+                now.read()
+            return GradRule(grad.tensor, now, False, now)
         if now._array is not None:
             needs = now if grad.sum is not None else grad.before
             return GradRule(grad.tensor, needs, grad.sum is not None, now)

@@ -46,14 +46,14 @@ class Sum(NamedTuple):
 class Grad:
     """What a trace did to one tensor's `.grad`.
 
-    before: what it found, where it looked: None, or the tensor that was there; `untouched` where it never looked.
-    now: what it left.
+    before: what it found, where it looked: None, or what was there; UNSEEN where it never looked.
+    now: what it left. Where it added to a gradient that was not kept, that stays as it is: nobody can read it.
     sum: where it found None, and added: what to undo if None is left as well.
     """
 
     tensor: TensorBase
-    before: TensorBase | str | None
-    now: Tensor | None
+    before: TensorBase | ElidedGrad | str | None
+    now: Tensor | ElidedGrad | None
     sum: Sum | None = None
 
 
@@ -185,9 +185,8 @@ class Gradients:
         """`x.grad`."""
         known = self.grads.get(id(x))
         if known is None:
-            before = self._before(x)
-            known = self.grads[id(x)] = Grad(x, before, before)
-        return known.now
+            known = self.grads[id(x)] = Grad(x, x._grad, x._grad)
+        return known.now.read() if isinstance(known.now, ElidedGrad) else known.now
 
     def set(self, x: TensorBase, grad: Tensor | None) -> None:
         """`x.grad = grad`."""
@@ -196,18 +195,16 @@ class Gradients:
             known = self.grads[id(x)] = Grad(x, UNSEEN, None)
         known.now = grad
 
-    def _before(self, x: TensorBase) -> Tensor | None:
-        found = x._grad
-        if isinstance(found, ElidedGrad):
-            found.read()
-        return found
-
     def _accumulate(self, x: TensorBase, gradient: Tensor, create_graph: bool) -> None:
         known = self.grads.get(id(x))
-        if known is None and x._array is not None and self._before(x) is None:
+        if known is None and x._array is not None and x._grad is None:
             self._add_to_zeros(x, gradient)
             return
-        now = self.get(x)
+        if known is None:
+            known = self.grads[id(x)] = Grad(x, x._grad, x._grad)
+        now = known.now
+        if isinstance(now, ElidedGrad):
+            return
         if now is None:
             self.set(x, gradient)
         elif create_graph:
