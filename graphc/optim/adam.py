@@ -67,9 +67,9 @@ class Adam(Optimizer):
         if self.flag(group, "amsgrad"):
             square = changed["max_exp_avg_sq"] = graphc.maximum(state["max_exp_avg_sq"], square)
         exact = step.double()
-        step_size = lr / (1.0 - beta1**exact)
         scale = graphc.sqrt(1.0 - beta2**exact)
-        return p - mean * step_size / (graphc.sqrt(square) / scale + eps), changed
+        step_size = lr * scale / (1.0 - beta1**exact)  # the paper's form at the end of section 2
+        return p - mean * step_size / (graphc.sqrt(square) + eps * scale), changed
 
 
 class AdamW(Adam):

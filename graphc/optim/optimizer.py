@@ -86,11 +86,15 @@ class Optimizer:
             with graphc.enable_grad():
                 loss = closure()
         guard(lambda: len(self.param_groups), "the number of the optimizer's param_groups")
+        stepped = []
         with graphc.no_grad():
             for p, group in self._members():
                 grad = p.grad
                 if grad is not None:
                     self._step(p, grad, group)
+                    stepped.append(p)
+        if stepped:
+            guard(lambda: stepped[0] in self.state, "whether the optimizer has state")
         return loss
 
     def _step(self, p: Tensor, grad: Tensor, group: Group) -> None:
