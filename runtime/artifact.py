@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,12 +27,13 @@ from graphc.runtime.checkpoint import read_arrays, write_atomically
 from graphc.runtime.executor import Executor
 from graphc.runtime.loader import check_target
 from graphc.runtime.memory import aligned_empty
-from graphc.runtime.program import Fault, MachineTarget, Port, Program, state_header
+from graphc.runtime.program import FAULTS, Fault, MachineTarget, Port, Program, state_header
 
 FORMAT = "graphc-program"
 VERSION = 1
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 class ArtifactError(GraphcError, ValueError):
@@ -64,7 +65,13 @@ def load_program(prefix: str | os.PathLike[str], state: str | os.PathLike[str] |
     check_target(program.target, program.name)
     path = Path(state) if state is not None else artifact_file(prefix, "safetensors")
     arrays, _ = read_arrays(path)
-    return StoredProgram(program, [_state(port, arrays, path) for port in program.states])
+    states = [_state(port, arrays, path) for port in program.states]
+    try:
+        return StoredProgram(program, states)
+    except GraphcError:
+        raise
+    except RuntimeError as error:  # LLVM's
+        raise ArtifactError(f"{artifact_file(prefix, 'o')} is damaged: {error}; export it again") from None
 
 
 def _state(port: Port, arrays: Mapping[str, Array], path: Path) -> Array:
@@ -113,7 +120,7 @@ def read_program(prefix: str | os.PathLike[str]) -> Program:
         manifest = json.loads(path.read_bytes())
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ArtifactError(f"{path} is not the manifest of a graphc program")
-        if manifest["version"] != VERSION:
+        if _typed(manifest["version"], int) != VERSION:
             raise ArtifactError(
                 f"{path} has format version {manifest['version']}, this graphc reads {VERSION}; export it again"
             )
@@ -124,19 +131,19 @@ def read_program(prefix: str | os.PathLike[str]) -> Program:
         if hashlib.sha256(image).hexdigest() != described["object_sha256"]:
             raise ArtifactError(f"{image_path} is damaged: its checksum is not the one in {path.name}; export it again")
         return Program(
-            name=described["name"],
-            entry=described["entry"],
+            name=_typed(described["name"], str),
+            entry=_symbol(described["entry"]),
             objects=(image,),
             inputs=tuple(map(_port, described["inputs"])),
             states=tuple(map(_port, described["states"])),
             outputs=tuple(map(_port, described["outputs"])),
-            arena_bytes=described["arena_bytes"],
+            arena_bytes=_size(described["arena_bytes"]),
             faults=tuple(map(_fault, described["faults"])),
-            target=MachineTarget(**described["target"]),
+            target=MachineTarget(**{key: _typed(value, str) for key, value in described["target"].items()}),
         )
     except ArtifactError:
         raise
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: {error}; export it again") from None
 
 
@@ -160,7 +167,9 @@ def _port_record(port: Port) -> dict[str, Any]:
 
 
 def _port(record: dict[str, Any]) -> Port:
-    return Port(record["name"], TensorType(DTYPES[record["dtype"]], tuple(record["shape"])), record["updated"])
+    shape = tuple(map(_size, _typed(record["shape"], list)))
+    type_ = TensorType(DTYPES[record["dtype"]], shape)
+    return Port(_typed(record["name"], str), type_, _typed(record["updated"], bool))
 
 
 def _fault_record(fault: Fault) -> dict[str, Any]:
@@ -169,5 +178,26 @@ def _fault_record(fault: Fault) -> dict[str, Any]:
 
 
 def _fault(record: dict[str, Any]) -> Fault:
-    place = record["location"]
-    return Fault(record["kind"], record["message"], Location(**place) if place else None)
+    kind, place = record["kind"], record["location"]
+    if kind not in FAULTS:
+        raise ValueError(f"there is no fault {kind!r}")
+    location = None if place is None else Location(_typed(place["file"], str), _typed(place["line"], int))
+    return Fault(kind, _typed(record["message"], str), location)
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} stands where a {kind.__name__} belongs")
+    return value
+
+
+def _size(value: Any) -> int:
+    if not 0 <= _typed(value, int) < 1 << 63:
+        raise ValueError(f"a size cannot be {value}")
+    return int(value)
+
+
+def _symbol(value: Any) -> str:
+    if not _typed(value, str).isidentifier():
+        raise ValueError(f"{value!r} is no symbol")
+    return str(value)

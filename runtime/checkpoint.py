@@ -17,7 +17,7 @@ import safetensors
 from safetensors.numpy import save
 
 from graphc.ir.errors import GraphcError
-from graphc.ir.types import bf16, bool_, f16, f32, f64, from_numpy_dtype, i8, i16, i32, i64, u8
+from graphc.ir.types import MAX_RANK, bf16, bool_, f16, f32, f64, from_numpy_dtype, i8, i16, i32, i64, u8
 
 Array = np.ndarray[Any, Any]
 
@@ -85,6 +85,8 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[st
         dtype = _STORED_NAMES.get(tensor["dtype"])
         if dtype is None:
             raise CheckpointError(f"{path}: {name!r} has dtype {tensor['dtype']}, which graphc does not support")
+        if len(tensor["shape"]) > MAX_RANK:
+            raise CheckpointError(f"{path}: {name!r} has {len(tensor['shape'])} axes; graphc's limit is {MAX_RANK}")
         array = np.frombuffer(tensor["data"], dtype.numpy).reshape(tensor["shape"])
         arrays[name] = array.view(np.uint8) != 0 if dtype.is_bool else array  # a true bool is 1 and nothing else
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

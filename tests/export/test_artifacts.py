@@ -180,6 +180,49 @@ def test_wrong_manifests(copied: Path, edit: Callable[[dict[str, Any]], object],
         load_program(copied)
 
 
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [
+        (("name",), [None, 1, ["s"]]),
+        (("entry",), [None, 1, "", "no symbol", "x\0", ["s"]]),
+        (("arena_bytes",), [None, True, -1, 1.5, 1 << 70, "64", [64]]),
+        (("states",), [None, 1, "x", [1], {"a": 1}]),
+        (("states", 0, "name"), [None, 1, ["s"], {}]),
+        (("states", 0, "shape"), [None, 1, "", "4", {}, [-1], [1.0], ["4"], [True], [1 << 70]]),
+        (("states", 0, "updated"), [None, 0, 1, "true"]),
+        (("faults", 0, "kind"), [None, "", "another", []]),
+        (("faults", 0, "location"), [1, "x.py:3", [], {}, {"file": 1, "line": 1}, {"file": "x", "line": "1"}]),
+        (("target", "triple"), [None, 1, []]),
+        (("target", "features"), [None, 1, ["+avx2"]]),
+    ],
+    ids=lambda given: ".".join(map(str, given)) if isinstance(given, tuple) else "",
+)
+def test_manifests_of_wrong_types(copied: Path, place: tuple[Any, ...], wrong: list[Any]) -> None:
+    """Though they match their checksum."""
+    for value in wrong:
+
+        def edit(manifest: dict[str, Any], value: Any = value) -> None:
+            node = manifest["program"]
+            for key in place[:-1]:
+                node = node[key]
+            assert place[-1] in node
+            node[place[-1]] = value
+
+        manifest_edit(copied, edit)
+        with pytest.raises(ArtifactError, match=r"my-step\.json is damaged"):
+            load_program(copied)
+
+
+@pytest.mark.parametrize("keep", [0, 64, 1000])
+def test_an_object_that_is_none(copied: Path, keep: int) -> None:
+    path = artifact_file(copied, "o")
+    path.write_bytes(path.read_bytes()[:keep])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest_edit(copied, lambda m: m["program"].update(object_sha256=digest))
+    with pytest.raises(ArtifactError, match=r"my-step\.o is damaged"):
+        load_program(copied)
+
+
 def test_another_kind_of_json(copied: Path) -> None:
     artifact_file(copied, "json").write_text("[1, 2]")
     with pytest.raises(ArtifactError, match="is not the manifest"):

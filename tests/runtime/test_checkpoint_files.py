@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ def test_damaged(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"a\.safetensors is not a whole safetensors file"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("rank", [33, 101])
+def test_too_many_axes(tmp_path: Path, rank: int) -> None:
+    path = tmp_path / "a.safetensors"
+    text = json.dumps({"w": {"dtype": "F32", "shape": [0] * rank, "data_offsets": [0, 0]}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(CheckpointError, match=f"'w' has {rank} axes; graphc's limit is 32"):
         read_arrays(path)
 
 
