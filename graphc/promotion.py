@@ -5,6 +5,7 @@ The IR promotes nothing, so casts and broadcasts become ops here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from graphc.context import context
 from graphc.dispatch import apply
 from graphc.dtypes import DEFAULT_FLOAT, DEFAULT_INT
-from graphc.errors import DTypeError, ShapeError, TracingError, fail
+from graphc.errors import AttributeValueError, DTypeError, ShapeError, TracingError, fail
 from graphc.ir.attributes import DenseArray
 from graphc.ir.types import DType, TensorType, bf16, bool_, f16, f32, from_numpy_dtype, i8, i16, u8
 from graphc.tensors.base import TensorBase, wrap
@@ -118,7 +119,16 @@ def splat(value: Number, dtype: DType, shape: tuple[int, ...]) -> Tensor:
 
 
 def number_of(value: Number, dtype: DType) -> Number:
-    """A number as an element of `dtype`."""
+    """A number as an element of `dtype`; integers wrap. Raises AttributeValueError for an integer that needs more than
+    64 bits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64 and not dtype.is_bool:
+        if not dtype.is_float:
+            fail(
+                AttributeValueError,
+                f"an integer of {value.bit_length()} bits does not fit into 64 bits, nor into {dtype}; make it a float",
+            )
+        if abs(value) > sys.float_info.max:
+            fail(AttributeValueError, f"an integer of {value.bit_length()} bits is too large for {dtype}; scale it")
     if dtype.is_float:
         return float(value)
     if dtype.is_bool:

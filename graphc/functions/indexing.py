@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.context import context
 from graphc.dispatch import apply
-from graphc.errors import DTypeError, ShapeError, TracingError, fail
+from graphc.errors import DTypeError, OutOfRangeError, ShapeError, TracingError, fail
 from graphc.functions.dims import dim_of
 from graphc.ir.types import i64
 from graphc.promotion import broadcast_shapes, broadcast_to, cast
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 def _require_indices(name: str, index: Tensor) -> None:
     if not index._type.dtype.is_integer:
         fail(DTypeError, f"{name}: indices must be integers, got {index._type}; cast them with .long()")
+
+
+def require_within(what: str, index: Tensor, low: int, high: int, besides: str = "") -> Tensor:
+    """`index` itself. Raises OutOfRangeError that begins with `what` for an element outside low <= x < high; a program
+    names the line only."""
+    try:
+        return apply("check_index", [index], low=low, high=high)
+    except OutOfRangeError as error:
+        fail(OutOfRangeError, f"{what} {error.message.removeprefix('check_index: ')}{besides}")
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -94,7 +103,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         classes = input._read("read the number of classes of")
         num_classes = int(classes.max()) + 1 if classes.size else 0
     shape = (*input._type.shape, num_classes)
-    checked = apply("check_index", [cast(input, i64)], low=0, high=num_classes)
+    checked = require_within("one_hot: the class", cast(input, i64), 0, num_classes)
     spread = broadcast_to(apply("reshape", [checked], shape=(*input._type.shape, 1)), shape)
     return cast(apply("eq", [spread, apply("iota", [], dtype=i64, shape=shape, axis=len(shape) - 1)]), i64)
 

@@ -12,6 +12,7 @@ import numpy as np
 from graphc.context import context
 from graphc.dispatch import apply, write
 from graphc.errors import AttributeValueError, DTypeError, OutOfRangeError, ShapeError, TracingError, fail
+from graphc.functions.indexing import require_within
 from graphc.functions.pointwise import where
 from graphc.ir.types import i64
 from graphc.promotion import Operand, as_number, broadcast_shapes, broadcast_to, cast, embed, splat
@@ -246,6 +247,8 @@ def _wrapped(index: Tensor, size: int) -> Tensor:
     wide = cast(index, i64)
     if index._type.dtype.kind == "uint":
         return wide
-    if wide._array is not None and context.trace is None and not (wide._array < 0).any():
-        return wide
+    if wide._array is not None and context.trace is None:
+        require_within("index:", wide, -size, size)
+        if not (wide._array < 0).any():
+            return wide
     return where(wide < 0, wide + size, wide)

@@ -1,6 +1,6 @@
 """Modules, under PyTorch's names."""
 
-from graphc.nn import functional, init
+from graphc.nn import functional, init, utils
 from graphc.nn.activation import GELU, LogSigmoid, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from graphc.nn.container import ModuleList, Sequential
 from graphc.nn.dropout import Dropout
@@ -49,4 +49,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

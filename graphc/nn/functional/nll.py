@@ -7,8 +7,8 @@ of cross-entropy each fuse into one pass over the rows.
 from __future__ import annotations
 
 import graphc
-from graphc.dispatch import apply
-from graphc.errors import AttributeValueError, DTypeError, OutOfRangeError, ShapeError, fail
+from graphc.errors import AttributeValueError, DTypeError, ShapeError, fail
+from graphc.functions.indexing import require_within
 from graphc.nn.functional.activations import log_softmax
 from graphc.nn.functional.precision import rounded_once
 from graphc.nn.functional.reduction import check_reduction, reduce
@@ -92,11 +92,8 @@ def _nll(
 def _mask(name: str, index: Tensor, ignored: Tensor, logp: Tensor, classes: int, ignore_index: int) -> Tensor:
     """True at the class that each target picks; nowhere for ignored targets."""
     count = logp.shape[classes]
-    try:
-        checked = apply("check_index", [graphc.where(ignored, 0, index)], low=0, high=count)
-    except OutOfRangeError as error:
-        what = error.message.removeprefix("check_index: ")
-        fail(OutOfRangeError, f"{name}: the target {what}, or be ignore_index={ignore_index}")
+    targets = graphc.where(ignored, 0, index)
+    checked = require_within(f"{name}: the target", targets, 0, count, f", or be ignore_index={ignore_index}")
     numbers = _along(graphc.arange(count), classes, logp)
     return (checked.unsqueeze(classes) == numbers) & graphc.logical_not(ignored).unsqueeze(classes)
 
