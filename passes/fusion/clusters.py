@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from graphc.ir.graph import Value
 from graphc.passes.fusion.program import Node, Program
-from graphc.passes.fusion.rules import kernel_kind, space_of
+from graphc.passes.fusion.rules import MAX_NODES, kernel_kind, space_of
 
 Pair = tuple["Cluster", "Cluster"]
 
@@ -112,7 +112,7 @@ class Partition:
     def may_merge(self, a: Cluster, b: Cluster, with_prologue: bool) -> bool:
         """Whether one kernel can do the work of both, at no cost that outweighs it: no cycle, no copy of a state that
         could be updated in place, and no fault in a kernel that writes state."""
-        if self._is_copy(a) or self._is_copy(b) or self._makes_cycle(a, b):
+        if len(a.nodes) + len(b.nodes) > MAX_NODES or self._is_copy(a) or self._is_copy(b) or self._makes_cycle(a, b):
             return False
         nodes = [*a.nodes, *b.nodes]
         results = self._results_of(nodes)
