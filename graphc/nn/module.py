@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class Module:
                 f"cannot assign {type(value).__name__} to {name!r} of {type(self).__name__}, one of its {home[1:]}: it "
                 f"must be a {_KINDS[home].__name__} or None; delete it first to make it a plain attribute"
             )
+        self._take_back_on_failure()
         for place in (known, *(known[r] for r in _REGISTRIES)):
             if place is not known[home]:
                 place.pop(name, None)
@@ -92,16 +93,34 @@ class Module:
                     held.copy_(value)
             return True
         if isinstance(value, TensorBase) and value.is_traced:
-            fail(
-                TracingError,
-                f"{type(self).__name__}.{name} is set to a traced tensor, which does not outlive the trace; return it, "
-                "or register a buffer before the call and assign to that",
-            )
+            self._fail_outliving(name)
         trace.note_attribute(self, name)
         return False
 
+    def _fail_outliving(self, name: str) -> NoReturn:
+        fail(
+            TracingError,
+            f"{type(self).__name__}.{name} is set to a traced tensor, which does not outlive the trace; return it, or "
+            "register a buffer before the call and assign to that",
+        )
+
+    def _take_back_on_failure(self) -> None:
+        """While a function is traced: what happens now to the members is taken back if the trace fails."""
+        if context.trace is None:
+            return
+        known = self.__dict__
+        before = [(place, place.copy()) for place in (known, *(known[r] for r in _REGISTRIES))]
+
+        def restore() -> None:
+            for place, members in before:
+                place.clear()
+                place.update(members)
+
+        context.trace.on_failure(restore)
+
     def __delattr__(self, name: str) -> None:
         epoch.bump()
+        self._take_back_on_failure()
         for registry in _REGISTRIES:
             if name in self.__dict__.get(registry, ()):
                 del self.__dict__[registry][name]
@@ -144,7 +163,10 @@ class Module:
             )
         if hasattr(self, name) and name not in self.__dict__[registry]:
             raise KeyError(f"attribute {name!r} exists already")
+        if isinstance(value, TensorBase) and value.is_traced:
+            self._fail_outliving(name)
         epoch.bump()
+        self._take_back_on_failure()
         self.__dict__[registry][name] = value
 
     # --- traversal; each parameter, buffer and module is met once

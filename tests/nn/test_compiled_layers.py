@@ -364,6 +364,32 @@ def test_a_step_that_cannot_be_traced_leaves_no_state_behind() -> None:
     assert all(p.grad is None for p in run.net.parameters())
 
 
+def test_a_failed_trace_takes_back_what_it_did_to_a_modules_members() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Linear(2, 2))
+    net.note = 3
+    net.register_buffer("seen", graphc.zeros(2))
+    before = (list(net.__dict__), repr(net), list(net.state_dict()), net.note)
+
+    def step(x: Tensor) -> Tensor:
+        del net.note, net.seen
+        net.append(nn.Tanh())
+        net[0] = nn.Sigmoid()
+        net.register_buffer("other", None)
+        net.seen = 5
+        return x if x.sum() > 0 else -x
+
+    with pytest.raises(graphc.TracingError, match="branch"):
+        graphc.compile(step)(graphc.ones(2))
+    assert (list(net.__dict__), repr(net), list(net.state_dict()), net.note) == before
+
+
+def test_a_traced_tensor_cannot_become_a_buffer() -> None:
+    net = nn.Module()
+    with pytest.raises(graphc.TracingError, match=r"Module\.seen is set to a traced tensor"):
+        graphc.compile(lambda x: net.register_buffer("seen", x * 2))(graphc.ones(2))
+    assert not net._buffers
+
+
 def test_a_class_out_of_range_is_located() -> None:
     compiled = graphc.compile(lambda x, y: F.cross_entropy(x, y))
     assert compiled(graphc.zeros(2, 3), graphc.tensor([0, 2])).item() == pytest.approx(np.log(3))
