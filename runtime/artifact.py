@@ -88,7 +88,7 @@ def _state(port: Port, arrays: Mapping[str, Array], path: Path) -> Array:
 
 def artifact_file(prefix: str | os.PathLike[str], suffix: str) -> Path:
     """One of the files under a prefix."""
-    return Path(f"{os.fspath(prefix)}.{suffix}")
+    return Path(f"{Path(prefix)}.{suffix}")
 
 
 def write_program(prefix: str | os.PathLike[str], program: Program) -> None:

@@ -346,6 +346,13 @@ def test_functions_and_modules(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, x.numpy() * factor, rtol=1e-6)
 
 
+def test_a_prefix_that_ends_in_a_slash(tmp_path: Path) -> None:
+    prefix = f"{tmp_path}/double/"
+    graphc.export(lambda x: x * 2, graphc.ones(2), prefix)
+    (out,) = load_program(prefix)(np.ones(2, np.float32))
+    np.testing.assert_array_equal(out, [2, 2])
+
+
 def test_names_of_outputs(tmp_path: Path) -> None:
     class Pair(NamedTuple):
         low: Any
