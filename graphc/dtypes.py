@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from graphc.ir.types import DTYPES, DType, bf16, bool_, f16, f32, f64, from_numpy_dtype, i8, i16, i32, i64, u8
+from typing import Any, NoReturn
+
+import numpy as np
+
+from graphc.errors import DTypeError, fail
+from graphc.ir.types import (
+    DTYPES,
+    DType,
+    TensorType,
+    bf16,
+    bool_,
+    f16,
+    f32,
+    f64,
+    from_numpy_dtype,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+)
 
 float16 = half = f16
 bfloat16 = bf16
@@ -34,7 +54,7 @@ _PYTHON = {bool: bool_, int: i64, float: f32}
 
 
 def as_dtype(dtype: object) -> DType:
-    """A DType from a DType, a Python type, a name, or a NumPy dtype. Raises TypeError, naming the supported ones."""
+    """A DType from a DType, a Python type, a name, or a NumPy dtype. Raises DTypeError, naming the supported ones."""
     if isinstance(dtype, DType):
         return dtype
     if isinstance(dtype, type) and dtype in _PYTHON:
@@ -43,11 +63,20 @@ def as_dtype(dtype: object) -> DType:
         for known, name in NAMES.items():
             if dtype in (name, known.name):
                 return known
-        raise TypeError(f"dtype {dtype!r} is not supported; use one of {', '.join(NAMES.values())}")
+        _fail_unsupported(repr(dtype))
     try:
         return from_numpy_dtype(dtype)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"dtype {dtype} is not supported; use one of {', '.join(NAMES.values())}") from None
+        _fail_unsupported(str(dtype))
+
+
+def type_of_array(array: np.ndarray[Any, Any]) -> TensorType:
+    """The type of a tensor that shows a NumPy array. Raises DTypeError, naming the supported element types."""
+    return TensorType(as_dtype(array.dtype), array.shape)
+
+
+def _fail_unsupported(dtype: str) -> NoReturn:
+    fail(DTypeError, f"dtype {dtype} is not supported; use one of {', '.join(NAMES.values())}")
 
 
 __all__ = [

@@ -13,10 +13,10 @@ import numpy as np
 
 from graphc.context import context
 from graphc.dispatch import apply
-from graphc.dtypes import DEFAULT_FLOAT, DEFAULT_INT
+from graphc.dtypes import DEFAULT_FLOAT, DEFAULT_INT, as_dtype, type_of_array
 from graphc.errors import AttributeValueError, DTypeError, ShapeError, TracingError, fail
 from graphc.ir.attributes import DenseArray
-from graphc.ir.types import DType, TensorType, bf16, bool_, f16, f32, from_numpy_dtype, i8, i16, u8
+from graphc.ir.types import DType, bf16, bool_, f16, f32, i8, i16, u8
 from graphc.tensors.base import TensorBase, wrap
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _level(x: Operand) -> tuple[int, DType]:
     if isinstance(x, TensorBase):
         return (0 if x._type.shape else 1), x._type.dtype
     if isinstance(x, np.ndarray):
-        return (0 if x.shape else 1), from_numpy_dtype(x.dtype)
+        return (0 if x.shape else 1), as_dtype(x.dtype)
     number = as_number(x)
     return 2, bool_ if isinstance(number, bool) else DEFAULT_INT if isinstance(number, int) else DEFAULT_FLOAT
 
@@ -160,7 +160,7 @@ def constant_array(array: np.ndarray[Any, Any]) -> Tensor:
 
 def embed(array: np.ndarray[Any, Any]) -> Tensor:
     """A constant of the program that is being traced, or a fresh tensor."""
-    type = TensorType(from_numpy_dtype(array.dtype), array.shape)
+    type = type_of_array(array)
     if array.ndim == 0:
         return splat((array.astype(np.float64) if type.dtype.is_float else array).item(), type.dtype, ())
     return apply("constant", [], value=DenseArray(array), dtype=type.dtype, shape=type.shape)

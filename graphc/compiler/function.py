@@ -16,7 +16,8 @@ import numpy as np
 from graphc.compiler.entry import STALE, Entry
 from graphc.compiler.lowered import Lowered, dump_folder
 from graphc.context import context
-from graphc.ir.types import TensorType, type_of
+from graphc.dtypes import type_of_array
+from graphc.ir.types import TensorType
 from graphc.messages import log
 from graphc.pytree import Static, flatten, is_array, paths, unflatten
 from graphc.tensors.base import TensorBase
@@ -192,7 +193,7 @@ def _fits(args: Sequence[Any], specs: Sequence[tuple[Any, ...]]) -> bool:
         if isinstance(x, TensorBase):
             if x._type != type_ or x._requires_grad is not requires_grad:
                 return False
-        elif not isinstance(x, np.ndarray) or requires_grad or type_of(x) != type_:
+        elif not isinstance(x, np.ndarray) or requires_grad or type_of_array(x) != type_:
             return False
     return True
 
@@ -203,7 +204,7 @@ def _spec(x: Any) -> tuple[TensorType, bool]:
 
 def _type(x: Any) -> TensorType:
     if not isinstance(x, TensorBase):
-        return type_of(x)
+        return type_of_array(x)
     if x._array is None:
         x._storage.fail_leaked()
     return x._type

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from graphc.context import context
+from graphc.dtypes import type_of_array
 from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, DTypeError, TracingError, fail
-from graphc.ir.types import DType, TensorType, type_of
+from graphc.ir.types import DType, TensorType
 from graphc.tape import Node
 from graphc.tensors.storage import Storage
 from graphc.tensors.views import Step, is_dense
@@ -277,5 +278,5 @@ def elements(x: TensorBase) -> Array:
 def wrap(array: Array, type: TensorType | None = None, borrowed: bool = False) -> Tensor:
     """A tensor that shows `array`, without copying."""
     found = object.__new__(TensorBase.result_class)
-    found._set_up(type_of(array) if type is None else type, Storage(array, borrowed), array)
+    found._set_up(type_of_array(array) if type is None else type, Storage(array, borrowed), array)
     return found

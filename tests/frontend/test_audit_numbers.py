@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc
 import graphc.nn.functional as F
-from graphc.errors import AttributeValueError, OutOfRangeError
+from graphc.errors import AttributeValueError, DTypeError, OutOfRangeError
 
 WRAPS: list[Callable[[Any], Any]] = [lambda f: f, graphc.compile]
 
@@ -42,3 +43,19 @@ def test_indices_out_of_range_are_named_as_given() -> None:
     for f in (lambda x, i: x[i], lambda x, i: F.one_hot(i, 3)):
         with pytest.raises(OutOfRangeError, match=r"test_audit_numbers\.py:\d+: .*out of range"):
             graphc.compile(f)(x, i)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.uint32, np.dtype("<U1"), object, np.dtype(">f4")])
+def test_arrays_of_unsupported_types_are_refused_at_the_users_line(dtype: Any) -> None:
+    array = np.zeros(3, dtype)
+    message = r"test_audit_numbers\.py:\d+: dtype .* is not supported; use one of float16"
+    for f in (graphc.compile(lambda x: x), graphc.from_numpy, lambda x: graphc.ones(3) + x):
+        with pytest.raises(DTypeError, match=message):
+            f(array)
+
+
+def test_arrays_of_unsupported_types_are_refused_after_others() -> None:
+    f = graphc.compile(lambda x: x * 2)
+    assert f(np.ones(2, np.float32)).tolist() == [2, 2]
+    with pytest.raises(DTypeError, match="dtype complex64 is not supported"):
+        f(np.ones(2, np.complex64))
