@@ -14,6 +14,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.data import MNIST, DataLoader, Dataset, Digits
+from graphc.errors import GraphcError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +52,10 @@ def execute(options: argparse.Namespace) -> None:
         train, test, title = Digits(train=True), Digits(train=False), "scikit-learn's digits"
     else:
         train, test, title = MNIST(options.data, train=True), MNIST(options.data, train=False), str(options.data)
-    epochs = options.epochs or (20 if options.data is None else 3)
-    batch_size = options.batch_size or (32 if options.data is None else 64)
+    epochs = options.epochs if options.epochs is not None else 20 if options.data is None else 3
+    batch_size = options.batch_size if options.batch_size is not None else 32 if options.data is None else 64
+    if epochs < 1 or not 1 <= batch_size <= len(train) or options.hidden < 1:
+        raise GraphcError(f"the demo needs an epoch, a hidden unit, and batches of 1 to {len(train)} samples")
     graphc.manual_seed(options.seed)
     net = Net(train[0][0].numel(), options.hidden)
     criterion = nn.CrossEntropyLoss()
@@ -79,17 +82,18 @@ def execute(options: argparse.Namespace) -> None:
     compile_seconds = time.perf_counter() - began
     step_seconds: list[float] = []
     accuracy = 0.0
-    for epoch in range(epochs):
-        optimizer.param_groups[0]["lr"] = options.lr * (1 - 0.9 * epoch / max(epochs - 1, 1))
-        total = 0.0
-        bar = tqdm(loader, desc=f"epoch {epoch + 1}/{epochs}", leave=False, mininterval=0.05)
-        for images, labels in bar:
-            began = time.perf_counter()
-            loss = train_step(images, labels)
-            step_seconds.append(time.perf_counter() - began)
-            total += loss.item()
-        accuracy = _accuracy(predict, test)
-        print(f"epoch {epoch + 1}: loss {total / len(loader):.4f}, test accuracy {accuracy:.4f}")
+    with tqdm(total=epochs * len(loader), unit=" steps") as bar:
+        for epoch in range(epochs):
+            optimizer.param_groups[0]["lr"] = options.lr * (1 - 0.9 * epoch / max(epochs - 1, 1))
+            total = 0.0
+            for images, labels in loader:
+                began = time.perf_counter()
+                loss = train_step(images, labels)
+                step_seconds.append(time.perf_counter() - began)
+                total += loss.item()
+                bar.update()
+            accuracy = _accuracy(predict, test)
+            tqdm.write(f"epoch {epoch + 1}: loss {total / len(loader):.4f}, test accuracy {accuracy:.4f}")
 
     lowered = train_step.lower(images, labels)
     cost = lowered.cost()
