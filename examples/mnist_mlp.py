@@ -36,7 +36,7 @@ class Net(nn.Module):
 graphc.manual_seed(0)
 net = Net()
 criterion = nn.CrossEntropyLoss()
-optimizer = optim.Adam(net.parameters(), lr=4e-3)
+optimizer = optim.Adam(net.parameters(), lr=5e-3)
 
 
 def train_step(images, labels):
@@ -65,7 +65,7 @@ if options.steps is not None:
 
 for epoch in range(options.epochs):
     # Ends at a tenth of the rate. It is an input of the compiled step, which is not compiled again.
-    optimizer.param_groups[0]["lr"] = 4e-3 * (1 - 0.9 * epoch / max(options.epochs - 1, 1))
+    optimizer.param_groups[0]["lr"] = 5e-3 * (1 - 0.9 * epoch / max(options.epochs - 1, 1))
     for images, labels in train:
         loss = train_step(images, labels)
     right = sum((predict(images) == labels).sum().item() for images, labels in DataLoader(test, 500))
