@@ -1,7 +1,9 @@
 """An MLP on MNIST: PyTorch's tutorial with its imports changed.
 
-    python examples/mnist_mlp.py --data path/to/mnist         # the folder with the four IDX files
-    python examples/mnist_mlp.py --eager --steps 20           # the same program, op by op, to debug
+Compiled, and the same program op by op, to debug:
+
+    python examples/mnist_mlp.py --data path/to/mnist      # the folder with the four IDX files
+    python examples/mnist_mlp.py --eager --steps 20
 """
 
 import argparse
