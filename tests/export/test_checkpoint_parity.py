@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors import torch as files
 
 import graphc
 from graphc import nn
 
-torch = pytest.importorskip("torch", reason="the extra `parity` is not installed")
-files = pytest.importorskip("safetensors.torch")
 pytestmark = pytest.mark.parity
 
 

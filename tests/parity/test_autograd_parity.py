@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graphc
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
 VALUES = [[0.5, -1.5, 2.0], [1.25, 0.75, -0.5]]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graphc
 import graphc.nn.functional as F
 from graphc import nn
 from graphc.dtypes import NAMES
 
-torch = pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.parity,
     pytest.mark.filterwarnings("ignore:reduction. 'mean' divides"),  # PyTorch's kl_div

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
 RNG = np.random.default_rng(0)

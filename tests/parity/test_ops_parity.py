@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from graphc.ir.types import DTYPES, bf16, f16, type_of
 from tests.ops.derivatives import gradients
 from tests.ops.sampled import Array, evaluate, samples
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
 _TORCH = {

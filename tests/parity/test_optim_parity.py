@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graphc
 from graphc import optim
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
 SHAPES = [(3, 4), (5,), ()]

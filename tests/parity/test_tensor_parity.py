@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graphc
 from graphc.dtypes import NAMES
@@ -26,7 +27,6 @@ from tests.op_cases import (
     inputs,
 )
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
 
 DTYPES = tuple(NAMES.values())
