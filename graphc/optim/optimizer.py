@@ -200,7 +200,12 @@ def counter(value: int = 0) -> Callable[[], Tensor]:
 
 
 def check_range(name: str, option: str, value: float, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raises ValueError unless low <= value < high."""
+    """Raises ValueError unless low <= value < high, TypeError for what is no number."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(
+            f"{name}: {option} must be a Python number, got {type(value).__name__}; to change it between steps, set it "
+            "in param_groups: a compiled step reads it at every call"
+        )
     if not low <= value < high:
         limit = "" if high == float("inf") else f" and below {high}"
         raise ValueError(f"{name}: {option} must be at least {low}{limit}, got {value}")

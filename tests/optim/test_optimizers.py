@@ -271,6 +271,11 @@ def test_a_parameter_in_two_groups() -> None:
     assert len(optimizer.param_groups) == 1
 
 
+def test_options_are_python_numbers() -> None:
+    with pytest.raises(TypeError, match="SGD: lr must be a Python number, got Tensor; to change it between steps"):
+        optim.SGD([graphc.ones(2, requires_grad=True)], lr=graphc.tensor(0.1))
+
+
 def test_option_errors_name_the_optimizer_and_the_option() -> None:
     with pytest.raises(ValueError, match=r"AdamW: betas\[1\] must be at least 0.0 and below 1.0, got 1.5"):
         optim.AdamW(parameters(), betas=(0.9, 1.5))
