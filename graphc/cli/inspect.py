@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> None:
-    file, separator, name = options.step.rpartition(":")
-    if not separator:
+    file, _, name = options.step.rpartition(":")
+    if not file or not name:
         raise GraphcError(f"{options.step!r} names no function; write FILE.py:NAME")
     if not Path(file).is_file():
         raise FileNotFoundError(f"{file} does not exist")

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -38,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> None:
-    arrays: Mapping[str, Array] = {} if options.arrays is None else np.load(options.arrays)
+    if options.seed < 0:
+        raise GraphcError(f"a seed cannot be negative, got {options.seed}")
+    arrays: Mapping[str, Array] = {} if options.arrays is None else _read_arrays(options.arrays)
     for graph in read_graphs(options.file):
         rng = np.random.default_rng(options.seed)
         arguments = [_argument(v.name or "", v.type, arrays, rng) for v in graph.args]
@@ -49,6 +52,14 @@ def execute(options: argparse.Namespace) -> None:
         for state, array in zip(graph.states, new_states, strict=True):
             if state in graph.updates:
                 _show(f"update {name_text('%', state.name or '')}", state.type, array)
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        raise GraphcError(f"{path} is not an .npz file of arrays: {error}") from None
 
 
 def _compiled(graph: Graph, inputs: list[Array], states: list[Array]) -> tuple[list[Array], list[Array]]:

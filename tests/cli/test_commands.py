@@ -105,6 +105,7 @@ def test_inspect_shows_costs(script: Path, capsys: pytest.CaptureFixture[str]) -
         (["{script}:train_step", "--inputs", "f33[2]"], "is not a list of types"),
         (["{script}:net", "--inputs", "f32[2]"], "defines no compiled function 'net'"),
         (["{script}"], "names no function"),
+        (["{script}:"], "names no function"),
         (["missing.py:step"], "missing.py does not exist"),
     ],
 )
@@ -202,6 +203,24 @@ def test_run_rejects_arrays_that_do_not_fit(
     np.savez(tmp_path / "values.npz", x=np.zeros(5, np.float32))
     assert main(["run", str(graph_file), "--arrays", str(tmp_path / "values.npz")]) == 1
     assert "array 'x' is float32[5], the graph takes f32[4]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x80\x04"])
+def test_run_rejects_files_that_hold_no_arrays(
+    content: bytes, graph_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "values.npz"
+    path.write_bytes(content)
+    assert main(["run", str(graph_file), "--arrays", str(path)]) == 1
+    assert f"{path} is not an .npz file of arrays" in capsys.readouterr().err
+    np.save(tmp_path / "single.npy", np.zeros(4, np.float32))
+    assert main(["run", str(graph_file), "--arrays", str(tmp_path / "single.npy")]) == 1
+    assert "single.npy is not an .npz file of arrays" in capsys.readouterr().err
+
+
+def test_run_rejects_a_negative_seed(graph_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(graph_file), "--seed", "-1"]) == 1
+    assert "a seed cannot be negative, got -1" in capsys.readouterr().err
 
 
 def test_demo_on_idx_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
