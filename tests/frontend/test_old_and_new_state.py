@@ -126,3 +126,17 @@ def test_a_step_that_faults_changes_nothing(momentum: float) -> None:
     step(x, good)
     assert state_of(net) != before
     assert step.versions == 1
+
+
+def test_a_fault_behind_an_unrelated_update_changes_nothing() -> None:
+    counter, table = graphc.zeros(SIZE), graphc.ones(4, 3)
+
+    @graphc.compile
+    def step(rows: Any) -> Any:
+        counter.add_(1)
+        return graphc.index_select(table, 0, rows).sum()
+
+    assert step(graphc.tensor([0, 3])).item() == 6.0
+    with pytest.raises(graphc.OutOfRangeError):
+        step(graphc.tensor([0, 4]))
+    assert counter.tolist() == [1.0] * SIZE
