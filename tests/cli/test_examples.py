@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,12 @@ ROOT = Path(__file__).parent.parent.parent
 
 def run(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-W", "error", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # found in a checkout that is not installed, too
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
