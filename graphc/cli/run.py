@@ -42,7 +42,11 @@ def execute(options: argparse.Namespace) -> None:
     if options.seed < 0:
         raise GraphcError(f"a seed cannot be negative, got {options.seed}")
     arrays: Mapping[str, Array] = {} if options.arrays is None else _read_arrays(options.arrays)
-    for graph in read_graphs(options.file):
+    graphs = read_graphs(options.file)
+    unknown = set(arrays) - {v.name for graph in graphs for v in graph.args}
+    if unknown:
+        raise GraphcError(f"no graph takes an array {min(unknown)!r}, which {options.arrays} holds")
+    for graph in graphs:
         rng = np.random.default_rng(options.seed)
         arguments = [_argument(v.name or "", v.type, arrays, rng) for v in graph.args]
         inputs, states = arguments[: graph.n_inputs], arguments[graph.n_inputs :]

@@ -223,6 +223,14 @@ def test_run_rejects_a_negative_seed(graph_file: Path, capsys: pytest.CaptureFix
     assert "a seed cannot be negative, got -1" in capsys.readouterr().err
 
 
+def test_run_rejects_arrays_that_no_graph_takes(
+    graph_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "values.npz", x=np.zeros(4, np.float32), y=np.zeros(4, np.float32))
+    assert main(["run", str(graph_file), "--arrays", str(tmp_path / "values.npz")]) == 1
+    assert "no graph takes an array 'y'" in capsys.readouterr().err
+
+
 def test_demo_on_idx_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_mnist(tmp_path / "mnist")
     assert main(["demo", "--data", str(folder), "--epochs", "2", "--hidden", "32"]) == 0

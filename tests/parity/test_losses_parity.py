@@ -388,4 +388,5 @@ def test_in_place_activations() -> None:
         other = to_torch(x).requires_grad_()
         getattr(TF, name)(other * 2, inplace=True).sum().backward()
         assert leaf.grad is not None
-        np.testing.assert_allclose(numbers(leaf.grad), numbers(other.grad), rtol=1e-5)
+        # SiLU's slope has a zero, near which rounding is absolute.
+        np.testing.assert_allclose(numbers(leaf.grad), numbers(other.grad), rtol=1e-5, atol=1e-6)
