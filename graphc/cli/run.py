@@ -8,7 +8,7 @@ Arguments that the arrays do not name are drawn at random: floats normal, intege
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -50,7 +50,7 @@ def execute(options: argparse.Namespace) -> None:
         rng = np.random.default_rng(options.seed)
         arguments = [_argument(v.name or "", v.type, arrays, rng) for v in graph.args]
         inputs, states = arguments[: graph.n_inputs], arguments[graph.n_inputs :]
-        outputs, new_states = (_interpreted if options.interpret else _compiled)(graph, inputs, states)
+        outputs, new_states = (_interpreted if options.interpret else run_compiled)(graph, inputs, states)
         for i, (value, array) in enumerate(zip(graph.results, outputs, strict=True)):
             _show(name_text("%", value.name) if value.name else f"%{i}", value.type, array)
         for state, array in zip(graph.states, new_states, strict=True):
@@ -66,7 +66,8 @@ def _read_arrays(path: Path) -> dict[str, Array]:
         raise GraphcError(f"{path} is not an .npz file of arrays: {error}") from None
 
 
-def _compiled(graph: Graph, inputs: list[Array], states: list[Array]) -> tuple[list[Array], list[Array]]:
+def run_compiled(graph: Graph, inputs: Sequence[Array], states: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Outputs and new states of one run of the compiled graph, verified after every pass; `states` stay as they are."""
     target = host_target()
     program = emit(lower(graph, target, verify_each=True).schedule, target).compile()
     buffers = [aligned_empty(port.type) for port in program.states]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphc.compiler.binding import BoundStates
-from graphc.compiler.executors import Runner, build_executor
+from graphc.compiler.executors import build_executor
 from graphc.compiler.residuals import split
 from graphc.dispatch import attach, edge_of, needs_grad, saved
 from graphc.errors import AutogradError, fail
+from graphc.runtime.executor import Executor
 from graphc.tape import Node, Saved
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured
@@ -32,7 +33,7 @@ class Backward:
         self._states = [captured.states[i] for i in self._halves.states]
         self._group = bound.group
         self._memory = [bound.arrays[i] for i in self._halves.states]
-        self._runner: Runner | None = None  # compiled when a backward pass is taken
+        self._executor: Executor | None = None  # compiled when a backward pass is taken
         self.forward = self._halves.forward
 
     def record(self, tensors: Sequence[TensorBase], arguments: Sequence[Any], results: Sequence[Array]) -> None:
@@ -61,9 +62,9 @@ class Backward:
         seeds = [np.zeros(t.shape, t.dtype.numpy) if c is None else c for c, t in zip(summed, types, strict=False)]
         group = self._group.acquire()
         try:
-            if self._runner is None:
-                self._runner = build_executor(self._halves.backward, self._memory)
-            return self._runner.run([np.ascontiguousarray(x) for x in (*seeds, *inputs, *residuals)])
+            if self._executor is None:
+                self._executor = build_executor(self._halves.backward, self._memory)
+            return self._executor.run([*seeds, *inputs, *residuals])
         finally:
             group.lock.release()
 

@@ -10,7 +10,7 @@ import numpy as np
 from graphc.autograd import accumulate
 from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
-from graphc.compiler.executors import Runner, build_executor
+from graphc.compiler.executors import build_executor
 from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, StateError, TracingError, fail
 from graphc.ir.types import type_of
@@ -41,8 +41,8 @@ class Entry:
         if any(captured.recorded):
             self._backward = Backward(name, captured, self._bound)
             graph = self._backward.forward
-        self._runner: Runner = build_executor(graph, self._bound.arrays)
-        self._scalars = [(reading.getter, np.zeros((), np.float64)) for reading in captured.scalars]
+        self._executor = build_executor(graph, self._bound.arrays)
+        self._scalars = [reading.getter for reading in captured.scalars]
         self._guards = [(reading.getter, reading.value) for reading in captured.guards]
         self._types = [v.type for v in captured.graph.results]
         self._single = captured.structure is None
@@ -119,12 +119,10 @@ class Entry:
                 if not all(map(_fits, rules)):
                     return STALE
                 self._prepare_grads()
-            arrays = [self._array(x) for x in arguments]
-            for getter, scalar in self._scalars:
-                scalar[()] = getter()
-                arrays.append(scalar)
+            arrays: list[Array | float] = [self._array(x) for x in arguments]
+            arrays += [float(getter()) for getter in self._scalars]
             bound.load()
-            results = self._runner.run(arrays)
+            results = self._executor.run(arrays)
             bound.store()
             self._clock.value += 1
             if moved and not first:
@@ -167,17 +165,11 @@ class Entry:
                 )
 
     def _array(self, x: Any) -> Array:
-        if isinstance(x, TensorBase):
-            array: Array = elements(x)
-            own = x._storage.binding is None and not x._storage.borrowed
-        else:
-            array, own = x, False
+        """The memory of an argument. The executor copies what a program cannot read there; here it is only told."""
+        array: Array = elements(x) if isinstance(x, TensorBase) else x
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned):
             log("copy", f"{self.name}: an input of type {type_of(array)} is not dense in memory and was copied")
-            return array.copy(order="C")
-        if not own and self._bound.overlap(array):
-            return array.copy()
         return array
 
     def _finish(self, arguments: Sequence[Any], results: list[Array]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +21,7 @@ from graphc.runtime.executor import Executor
 Array = np.ndarray[Any, Any]
 
 
-class Runner(Protocol):
-    """A program bound to its states, which it updates in place."""
-
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Dense arrays of exactly the input types in, fresh arrays out."""
-        ...
-
-
-def build_executor(graph: Graph, states: Sequence[Array]) -> Runner:
+def build_executor(graph: Graph, states: Sequence[Array]) -> Executor:
     """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states. With
     GRAPHC_VERIFY=1 the graph is verified after every pass."""
     host = target_or_host(None)

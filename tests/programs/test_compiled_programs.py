@@ -9,10 +9,10 @@ import os
 
 from hypothesis import HealthCheck, given, settings
 
+from graphc.cli.run import run_compiled
 from graphc.ir import interpret
 from graphc.passes.autodiff import Autodiff
 from tests.closeness import check_results
-from tests.programs.running import run_compiled
 from tests.random_graphs import Case, cases
 
 COUNT = int(os.environ.get("GRAPHC_RANDOM_PROGRAMS", "500"))
