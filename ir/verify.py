@@ -25,7 +25,8 @@ The stage `fused`:
 15. The operands of a kernel are distinct, and each argument of its region is used.
 16. A kernel holds ops of the kinds that its own kind allows, and constants in it are splats.
 17. What a `gather` reads as data is an argument of the region.
-18. "loop": all results have one shape.
+18. "loop": results of different shapes have no value of the kernel's own in common but scalars and what is made of
+    nothing but scalars.
 19. "reduction": at least one `reduce` op, and all reduce one space over the same axes; what depends on a reduced
     value is made by pointwise ops, or by `broadcast` and `reshape` along the kept axes, in the space or the reduced
     shape; results have those shapes.

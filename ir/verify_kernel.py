@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Block, Op, Value
+from graphc.ir.kernel_facts import values_read
 from graphc.ir.opdef import lookup
 from graphc.ir.reduction_space import ReductionSpace
 
@@ -55,10 +56,14 @@ def _member(op: Op, kernel: str, region: Block) -> Iterator[Problem]:
 
 
 def _loop(op: Op, region: Block) -> Iterator[Problem]:
-    for result in region.results:
-        if result.type.shape != region.results[0].type.shape:
-            text = f"a loop gives results of one shape, not {region.results[0].type.shape} and {result.type.shape}"
-            yield Problem(18, text, op)
+    reads = values_read(region)
+    for i, result in enumerate(region.results):
+        for other in region.results[:i]:
+            if other.type.shape != result.type.shape and any(v.op for v in reads[other] & reads[result]):
+                text = (
+                    f"results {{}} and {{}}, of shapes {other.type.shape} and {result.type.shape}, share a computation"
+                )
+                yield Problem(18, text, op, (other, result))
 
 
 def _reduction(op: Op, region: Block) -> Iterator[Problem]:

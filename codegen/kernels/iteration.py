@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphc.codegen.index import Index, unravel
 from graphc.codegen.source import Source
 
-UNIT_BYTES = 32 << 10  # what a unit of work reads and writes, roughly
+UNIT_BYTES = 128 << 10  # what a unit of work reads and writes, roughly: a few microseconds of it
 TRANSPOSED_TILE = (32, 64)  # rows and columns of a unit whose operands are read across the rows
 
 
@@ -99,16 +99,21 @@ class Grid:
     def unit(self, source: Source) -> Iterator[tuple[Index, Index]]:
         """Open the loop over units; yields the indices of the block of rows and of the block of columns."""
         with source.block("for unit in range(lo, hi):") as depth:
-            unit = Index.variable("unit", 0, self.units - 1, depth)
-            if self.row_blocks == 1 or self.column_blocks == 1:
-                yield (Index.of(0), unit) if self.row_blocks == 1 else (unit, Index.of(0))
-            else:
-                source.line(f"row_block = unit // {self.column_blocks}")
-                source.line(f"column_block = unit % {self.column_blocks}")
-                yield (
-                    Index.variable("row_block", 0, self.row_blocks - 1, depth),
-                    Index.variable("column_block", 0, self.column_blocks - 1, depth),
-                )
+            yield self.blocks(source, Index.variable("unit", 0, self.units - 1, depth))
+
+    def blocks(self, source: Source, unit: Index) -> tuple[Index, Index]:
+        """The block of rows and the block of columns of a unit of this grid."""
+        if self.row_blocks == 1:
+            return Index.of(0), unit
+        if self.column_blocks == 1:
+            return unit, Index.of(0)
+        depth = source.depth
+        source.line(f"row_block = {(unit // self.column_blocks).text}")
+        source.line(f"column_block = {(unit % self.column_blocks).text}")
+        return (
+            Index.variable("row_block", 0, self.row_blocks - 1, depth),
+            Index.variable("column_block", 0, self.column_blocks - 1, depth),
+        )
 
     @contextmanager
     def row_loop(self, source: Source, block: Index, name: str) -> Iterator[Index]:

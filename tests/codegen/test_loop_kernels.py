@@ -117,6 +117,53 @@ def test_result_takes_the_place_of_an_operand_that_another_result_needs() -> Non
         np.testing.assert_array_equal(found, e)
 
 
+def updates(b: Any, *args: Any) -> Any:
+    """Adam of several parameters, whose gradients, moments and weights follow one another; the rate comes first."""
+    rate, rest = args[0], args[1:]
+    return [new for i in range(0, len(rest), 4) for new in adam(b, *rest[i : i + 4], rate)]
+
+
+def parameters_of(shapes: list[tuple[int, ...]]) -> list[Array]:
+    """The operands of `updates`."""
+    found = [normal(*shape, seed=seed) for shape in shapes for seed in range(4)]
+    return [np.array(0.01, np.float32), *(abs(x) if i % 4 == 3 else x for i, x in enumerate(found))]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(5,), (3, 7)],
+        [(3,), (0, 4), (), (2, 2), (1,), (4,), (3,)],
+        [(128, 300), (128,), (10, 128), (10,), (9_001, 3), (128, 300)],
+    ],
+)
+def test_pieces_of_different_shapes(shapes: list[tuple[int, ...]]) -> None:
+    arrays = parameters_of(shapes)
+    check(arrays, updates, rtol=3e-6, python=sum(map(np.size, arrays)) < 1000)
+
+
+def test_pieces_in_place() -> None:
+    shapes = [(128, 200), (128,), (10,), (8_000, 4)]
+    arrays = parameters_of(shapes)
+    op = fused("loop", types_of(arrays), updates)
+    slots = [*range(len(arrays))]
+    for i in range(len(shapes)):
+        slots += [1 + 4 * i, 3 + 4 * i, 4 + 4 * i]
+    expected = evaluate(op, arrays)
+    for order in (lambda units: [(0, units)], reversed_units, lambda units: [(units // 3, units), (0, units // 3)]):
+        outcome = run(op, arrays, tuple(slots), order=order)
+        for found, e in zip(outcome.results, expected, strict=True):
+            np.testing.assert_allclose(found, e, rtol=3e-6, atol=1e-6)
+
+
+def test_small_pieces_share_a_unit() -> None:
+    arrays = parameters_of([(128,), (128, 800), (10, 128), (10,)])
+    op = fused("loop", types_of(arrays), updates)
+    alone = fused("loop", types_of([arrays[0], *arrays[5:9]]), updates)
+    units = [emit_kernel(o, tuple(range(len(o.operands) + len(o.results))), host_target()).units for o in (op, alone)]
+    assert units[0] == units[1] + 1 > 8
+
+
 def test_copy_of_an_operand() -> None:
     check([normal(33)], lambda b, x: x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphc.ir import Op, parse
-from graphc.ir.kernel_facts import can_fault, may_update_in_place
+from graphc.ir.kernel_facts import can_fault, loop_pieces, may_update_in_place
 from graphc.ir.target import BASELINES, GENERIC_X86_64_V3
 
 
@@ -95,11 +95,46 @@ def kernel(kind: str, args: str, body: str, types: str) -> Op:
             [False, False, False],
         ),
         ("loop", "%a: f32[4]", "yield %a", "f32[4]", [True]),
+        # Of a loop's pieces, any may run first.
+        ("loop", "%a: f32[4]; %b: f32[4]", "%r = neg %a : f32[4]\nyield %r, %b", "f32[4], f32[4]", [True, False]),
+        (
+            "loop",
+            "%a: f32[4]; %b: f32[4]; %c: f32[2,2]",
+            "%r = neg %a : f32[4]\n%s = mul %a, %b : f32[4]\nyield %r, %s, %c",
+            "f32[4], f32[4], f32[2,2]",
+            [True, True, False],
+        ),
+        (
+            "loop",
+            "%a: f32[4]",
+            "%r = neg %a : f32[4]\n%s = reshape %a {shape = [2, 2]} : f32[2,2]\nyield %r, %s",
+            "f32[4], f32[2,2]",
+            [False],
+        ),
+        ("loop", "%a: f32[]", "%r = neg %a : f32[]\n%s = exp %a : f32[]\nyield %r, %s", "f32[], f32[]", [True]),
     ],
 )
 def test_update_in_place(kind: str, args: str, body: str, types: str, expected: list[bool]) -> None:
     op = kernel(kind, args, body, types)
     assert [may_update_in_place(op, i, 0) for i in range(len(op.operands))] == expected
+
+
+def test_pieces_of_a_loop() -> None:
+    body = """%k = broadcast %t {shape = [4], dims = []} : f32[4]
+        %p = mul %a, %k : f32[4]
+        %q = mul %b, %k : f32[4]
+        %r = add %q, %b : f32[4]
+        %s = neg %c : f32[2,2]
+        %u = neg %t : f32[]
+        %v = constant {value = 1.0, dtype = f32, shape = []} : f32[]
+        yield %p, %s, %q, %u, %r, %k, %v"""
+    op = kernel(
+        "loop",
+        "%a: f32[4]; %b: f32[4]; %c: f32[2,2]; %t: f32[]",
+        body,
+        "f32[4], f32[2,2], f32[4], f32[], f32[4], f32[4], f32[]",
+    )
+    assert loop_pieces(op.regions[0]) == [(0,), (1,), (2, 4), (3, 6), (5,)]
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,13 @@ BROKEN = [
         "%0 = neg %x : f32[2,3] %1 = take %0, %i {axis = 0} : f32[2,3] yield %1 : f32[2,3]",
         "take reads %0, which is not an argument of the kernel",
     ),
-    ("loop", 18, "yield %x, %b : f32[2,3], f32[3]", "a loop gives results of one shape, not (2, 3) and (3,)"),
+    (
+        "loop",
+        18,
+        "%0 = neg %b : f32[3] %1 = broadcast %0 {shape = [2, 3], dims = [1]} : f32[2,3]"
+        " yield %0, %1 : f32[3], f32[2,3]",
+        "results %0 and %1, of shapes (3,) and (2, 3), share a computation",
+    ),
     ("reduction", 19, "yield %x : f32[2,3]", "a reduction reduces something"),
     (
         "reduction",
@@ -156,6 +162,21 @@ BROKEN = [
         "neg cannot follow the scatter op",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "%0 = neg %b : f32[3] yield %x, %0 : f32[2,3], f32[3]",
+        # Arguments may be read twice; what is made of scalars only is computed twice.
+        "%0 = slice %x {start = [0, 0], stop = [1, 3], step = [1, 1]} : f32[1,3] yield %x, %0 : f32[2,3], f32[1,3]",
+        "%e = exp %s : f32[] %0 = broadcast %e {shape = [2, 3], dims = []} : f32[2,3] %1 = mul %0, %x : f32[2,3]"
+        " %2 = slice %0 {start = [0, 0], stop = [1, 3], step = [1, 1]} : f32[1,3] yield %1, %2, %e"
+        " : f32[2,3], f32[1,3], f32[]",
+    ],
+)
+def test_results_of_a_loop_may_differ_in_shape(body: str) -> None:
+    verify(parse(kernel_text("loop", body)))
 
 
 @pytest.mark.parametrize(("kind", "rule", "body", "message"), BROKEN, ids=range(len(BROKEN)))
