@@ -12,15 +12,29 @@ from graphc.ir.graph import Graph, Op, Value
 from graphc.ir.kernel_facts import can_fault
 from graphc.ir.op_cost import work_per_element
 from graphc.ir.opdef import lookup
+from graphc.ir.reduction_space import ReductionSpace
 
 CHEAP = 4  # weight per element up to which pointwise ops on values in memory are computed again
+_SMALL = 4096  # bytes that a kernel may as well read as what is computed from them
 _MAX_PATHS = 16  # ways to memory through one inlined node
 
 
 class Node:
     """One op or, with `op` None, a copy of its operand. `inlined` nodes belong to every kernel that needs them."""
 
-    __slots__ = ("faults", "inlined", "kind", "op", "operands", "position", "results", "weight")
+    __slots__ = (
+        "faults",
+        "inlined",
+        "kind",
+        "name",
+        "op",
+        "operands",
+        "position",
+        "results",
+        "size",
+        "space",
+        "weight",
+    )
 
     def __init__(self, position: int, op: Op | None, operands: Sequence[Value], results: Sequence[Value]):
         self.position = position
@@ -28,7 +42,10 @@ class Node:
         self.operands = tuple(operands)
         self.results = tuple(results)
         self.inlined = False
+        self.name = op.name if op else "copy"
         self.kind = lookup(op.name).kind if op else "pointwise"  # a copy behaves like an identity
+        self.size = results[0].type.size  # elements of a result
+        self.space = ReductionSpace(op) if op is not None and self.kind == "reduce" else None
         self.weight = work_per_element(op).weight if op else 0
         self.faults = op is not None and can_fault(op)
 
@@ -36,10 +53,6 @@ class Node:
     def result(self) -> Value:
         (value,) = self.results
         return value
-
-    @property
-    def name(self) -> str:
-        return self.op.name if self.op else "copy"
 
     def __repr__(self) -> str:
         return f"<Node {self.position} {self.name}>"
@@ -134,7 +147,7 @@ class Program:
             return False
         if not node.result.type.shape:
             return not self._keeps_scalars
-        return chain.weight <= CHEAP and chain.nbytes <= node.result.type.nbytes
+        return chain.weight <= CHEAP and chain.nbytes <= max(node.result.type.nbytes, _SMALL)
 
     def _materialize(self, value: Value) -> Value:
         """`value`, or a copy of it where it would not be in memory between kernels."""

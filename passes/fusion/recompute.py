@@ -7,7 +7,7 @@ who needs the functions computes them again.
 from __future__ import annotations
 
 from graphc.ir.graph import Op, Value
-from graphc.passes.fusion.clusters import Cluster, Partition
+from graphc.passes.fusion.partition import Cluster, Partition
 from graphc.passes.fusion.program import CHEAP, Node
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Block, Graph, Op, Value
 from graphc.ir.location import Location
-from graphc.passes.fusion.clusters import Cluster, Partition
+from graphc.passes.fusion.partition import Cluster, Partition
 from graphc.passes.fusion.program import Node, Program, is_dense_constant
 
 
@@ -14,7 +16,7 @@ def build_graph(partition: Partition) -> Graph:
     program = partition.program
     top = _TopLevel(program)
     for cluster in partition.ordered():
-        top.add(cluster, partition.members(cluster.nodes))
+        top.add(cluster)
     return top.finish()
 
 
@@ -32,12 +34,12 @@ class _TopLevel:
         self.aliases: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self.constants = {op.result: op for op in source.ops if is_dense_constant(op)}
 
-    def add(self, cluster: Cluster, members: list[Node]) -> None:
+    def add(self, cluster: Cluster) -> None:
         """Append the kernel of one cluster."""
-        region = _Region(self.program, cluster, members)
+        region = _Region(self.program, cluster)
         operands = [self.alias(base, arg.type.shape) for (base, _), arg in region.args.items()]
         types = [v.type for v in cluster.results]
-        op = Op("fused", operands, types, {"kind": cluster.kind}, [region.block], _location(members))
+        op = Op("fused", operands, types, {"kind": cluster.kind}, [region.block], _location(cluster.members))
         self.builder.append(op)
         for before, after in zip(cluster.results, op.results, strict=True):
             after.name = before.name
@@ -74,14 +76,14 @@ class _Region:
     """The region of one kernel. `args` maps what is read, a value in memory and the shape under which it is read, to
     the region's argument."""
 
-    def __init__(self, program: Program, cluster: Cluster, members: list[Node]):
+    def __init__(self, program: Program, cluster: Cluster):
         self.program = program
         self.block = Block()
         self.builder = Builder(self.block)
         self.args: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self.values: dict[Value, Value] = {}
-        inside = set(members)
-        for node in members:
+        inside = set(cluster.members)
+        for node in cluster.members:
             producer = program.producer.get(program.base(node.results[0]))
             if producer in inside:  # else an alias of an argument
                 self._add(node)
@@ -109,7 +111,7 @@ class _Region:
         return self.args[key]
 
 
-def _location(members: list[Node]) -> Location | None:
+def _location(members: Sequence[Node]) -> Location | None:
     """The user's line of the op a kernel is built around, or else of its last one."""
     located = [node.op for node in members if node.op is not None and node.op.location is not None]
     roots = {node.op for node in members if node.kind in ("contract", "reduce", "scatter")}

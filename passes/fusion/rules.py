@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc.ir.graph import Value
 from graphc.ir.reduction_space import ReductionSpace
 from graphc.passes.fusion.program import Node
+from graphc.passes.fusion.refusal import Refusal
 
 MAX_NODES = 128  # per kernel, so that none takes long to compile
 _MAX_FRAMES = 4  # ways of indexing one value within a kernel
@@ -16,47 +16,49 @@ _MAX_PROLOGUE = 4  # weight per element of what a contraction applies to an oper
 _SMALL_SPACE = 1 << 14  # elements that one unit of work may as well do alone
 _FEW_ROWS = 4
 
+TOO_LARGE = Refusal("one kernel would hold more than {} ops", (MAX_NODES,))
+_NO_LAST_WORD = Refusal("what leads to a product is decided last")
+_ROOT_KINDS = ("reduce", "contract", "scatter")
 
-@dataclass(frozen=True)
+
 class Frame:
     """One way in which a kernel walks over a value: how many elements it evaluates, and whether it may leave some out.
-    `parent` and `step` tell frames apart: the node that led here, and from which frame."""
+    Compares by identity. `parent` is the frame from which a layout op led here."""
 
-    parent: Frame | None
-    step: object
-    evaluations: int
-    partial: bool = False
+    __slots__ = ("evaluations", "parent", "partial")
 
-
-def space_of(reduce: Node) -> ReductionSpace:
-    assert reduce.op is not None
-    return ReductionSpace(reduce.op)
+    def __init__(self, parent: Frame | None, evaluations: int, partial: bool = False):
+        self.parent = parent
+        self.evaluations = evaluations
+        self.partial = partial
 
 
 def _carries(space: ReductionSpace, node: Node) -> bool:
     return space.carries(node.op) if node.op else node.result.type.shape in space.shapes
 
 
-def kernel_kind(members: Sequence[Node], results: Sequence[Value], with_prologue: bool = True) -> str | None:
-    """The kind of the kernel that holds `members` (inlined nodes included, in order) and gives `results`, or None if
-    there can be no such kernel or it would do too much work twice. `with_prologue=False` leaves no node but inlined
-    ones between memory and the operands of a contraction."""
-    if sum(not node.inlined for node in members) > MAX_NODES:
-        return None
-    roots = [node for node in members if node.kind in ("reduce", "contract", "scatter")]
-    kinds = {node.kind for node in roots}
-    if len(kinds) > 1 or any(node.kind in ("fused", "meta") for node in members):
-        return None
+def kernel_kind(members: Sequence[Node], results: Sequence[Value], with_prologue: bool = True) -> str | Refusal:
+    """The kind of the kernel that holds `members` (inlined nodes included, in order) and gives `results`, or why there
+    can be no such kernel, or why it would do too much work twice. `with_prologue=False` leaves no node but inlined ones
+    between memory and the operands of a contraction."""
+    roots = [node for node in members if node.kind in _ROOT_KINDS]
+    other = next((node for node in members if node.kind in ("fused", "meta")), None)
+    if other is not None:
+        return Refusal("{} is no part of a kernel", (other,))
     walk = _Walk(members, results, roots)
-    if not kinds:
-        return "loop" if walk.is_loop() else None
-    if kinds == {"reduce"}:
-        return "reduction" if walk.is_reduction() else None
+    if not roots:
+        return walk.refuses_loop() or "loop"
+    first = roots[0]
+    for node in roots:
+        if node.kind != first.kind:
+            return Refusal("one kernel does not hold both {} and {}", (first, node))
+    if first.kind == "reduce":
+        return walk.refuses_reduction() or "reduction"
     if len(roots) > 1:
-        return None
-    if kinds == {"scatter"}:
-        return "scatter" if walk.is_scatter() else None
-    return "contraction" if walk.is_contraction(with_prologue) else None
+        return Refusal(f"a {first.kind} kernel holds one {first.name}: here are {{}} and {{}}", (first, roots[1]))
+    if first.kind == "scatter":
+        return walk.refuses_scatter() or "scatter"
+    return walk.refuses_contraction(with_prologue) or "contraction"
 
 
 class _Walk:
@@ -68,68 +70,80 @@ class _Walk:
         self.roots = roots
         self.producers = {v: node for node in members for v in node.results}
         self.frames: dict[Value, set[Frame]] = {}
-        self.dependent = self._dependents()
+        self.dependent = self._dependents() if roots else set()
+        self.scalar = Frame(None, 1)
 
-    def is_loop(self) -> bool:
-        space = self.results[0].type
-        if any(v.type.shape != space.shape for v in self.results):
-            return False
+    def refuses_loop(self) -> Refusal | None:
+        first = self.results[0]
         for value in self.results:
-            self._need(value, Frame(None, "space", space.size))
-        return self._walk() and self._extra() <= _MAX_EXTRA * space.size
-
-    def is_reduction(self) -> bool:
-        space = space_of(self.roots[0])
-        if any(space_of(node) != space for node in self.roots):
-            return False
-        if not all(node in self.roots or _carries(space, node) for node in self.dependent_nodes()):
-            return False
-        full = Frame(None, "space", space.full.size)
-        row = Frame(None, "rows", space.rows)
+            if value.type.shape != first.type.shape:
+                return Refusal("a loop gives results of one shape, not {} and {}", (first, value))
+        space = Frame(None, first.type.size)
         for value in self.results:
-            if value.type.shape not in space.shapes:
-                return False
-            if value.type.shape == space.full.shape and space.rows < _FEW_ROWS and space.full.size > _SMALL_SPACE:
-                return False  # a long loop left to few units
-            self._need(value, full if value.type.shape == space.full.shape else row)
-        return self._walk(full, row) and self._extra() <= _MAX_EXTRA * space.full.size
+            self._need(value, space)
+        return self._walk(first.type.size)
 
-    def is_contraction(self, with_prologue: bool) -> bool:
+    def refuses_reduction(self) -> Refusal | None:
+        first = self.roots[0]
+        space = first.space
+        assert space is not None
+        for node in self.roots:
+            if node.space != space:
+                return Refusal("the reductions differ: {} of {}, {} of {}", (first, space, node, node.space))
+        for node in self.dependent_nodes():
+            if node not in self.roots and not _carries(space, node):
+                return Refusal("{} moves elements that depend on what is reduced out of {}", (node, space))
+        full = Frame(None, space.full.size)
+        row = Frame(None, space.rows)
+        for value in self.results:
+            shape = value.type.shape
+            if shape not in space.shapes:
+                return Refusal("{} has a shape other than those of a reduction of {}", (value, space))
+            if shape == space.full.shape and space.rows < _FEW_ROWS and space.full.size > _SMALL_SPACE:
+                return Refusal("the loop that gives {} would be left to {} units of work", (value, space.rows))
+            self._need(value, full if shape == space.full.shape else row)
+        return self._walk(space.full.size, full, row)
+
+    def refuses_contraction(self, with_prologue: bool) -> Refusal | None:
         (root,) = self.roots
-        space = root.result.type
-        if any(node.kind != "pointwise" for node in self.dependent_nodes()):
-            return False
-        if any(node.kind == "gather" for node in self.members):
-            return False
-        if any(v.type.shape != space.shape for v in self.results):
-            return False
+        for node in self.dependent_nodes():
+            if node.kind != "pointwise":
+                return Refusal("{} follows {} and is not element-wise", (node, root))
+        for node in self.members:
+            if node.kind == "gather":
+                return Refusal("a contraction does not look up elements, as {} does", (node,))
+        space = Frame(None, root.size)
         for value in self.results:
-            self._need(value, Frame(None, "space", space.size))
-        operands = [Frame(None, i, v.type.size) for i, v in enumerate(root.operands)]
+            if value.type.shape != root.result.type.shape:
+                return Refusal("{} is not of the shape of the product", (value,))
+            self._need(value, space)
+        operands = [Frame(None, v.type.size) for v in root.operands]
         for value, frame in zip(root.operands, operands, strict=True):
             self._need(value, frame)
-        if not self._walk() or self._extra() > _MAX_EXTRA * space.size:
-            return False
-        return all(
-            self._may_prepare(value, frame, with_prologue) for value, frame in zip(root.operands, operands, strict=True)
-        )
+        refusal = self._walk(root.size)
+        for value, frame in zip(root.operands, operands, strict=True):
+            refusal = refusal or self._refuses_to_prepare(value, frame, with_prologue)
+        return refusal
 
-    def is_scatter(self) -> bool:
+    def refuses_scatter(self) -> Refusal | None:
         (root,) = self.roots
-        if list(self.results) != [root.result] or any(node.kind == "gather" for node in self.members):
-            return False
-        self._need(root.result, Frame(None, "space", root.result.type.size))
-        for i, value in enumerate(root.operands):
-            self._need(value, Frame(None, i, value.type.size))
-        return self._walk() and self._extra() <= _MAX_EXTRA * root.operands[2].type.size
+        if list(self.results) != [root.result]:
+            return Refusal("a scatter gives nothing but {}", (root.result,))
+        for node in self.members:
+            if node.kind == "gather":
+                return Refusal("a scatter does not look up elements, as {} does", (node,))
+        self._need(root.result, Frame(None, root.size))
+        for value in root.operands:
+            self._need(value, Frame(None, value.type.size))
+        return self._walk(root.operands[2].type.size)
 
     def dependent_nodes(self) -> list[Node]:
-        return [node for node in self.members if any(v in self.dependent for v in node.operands)]
+        return [node for node in self.members if not self.dependent.isdisjoint(node.operands)]
 
     def _dependents(self) -> set[Value]:
         found = {v for node in self.roots for v in node.results}
         for node in self.members:
-            if any(v in found for v in node.operands):
+            if not found.isdisjoint(node.operands):
                 found.update(node.results)
         return found
 
@@ -137,10 +151,13 @@ class _Walk:
         if value in self.producers:
             self.frames.setdefault(value, set()).add(frame)
 
-    def _walk(self, full: Frame | None = None, row: Frame | None = None) -> bool:
-        """Fill `frames`; in a reduction, `full` and `row` are the frames of the full and the reduced shape."""
+    def _walk(self, size: int, full: Frame | None = None, row: Frame | None = None) -> Refusal | None:
+        """Fill `frames`, for a kernel over a space of `size` elements; in a reduction, `full` and `row` are the frames
+        of the full and the reduced shape."""
+        extra = worst = 0
+        costly: tuple[object, ...] = ()
         for node in reversed(self.members):
-            frames = set().union(*(self.frames.get(v, ()) for v in node.results))
+            frames = self._frames_of(node)
             if node.kind == "reduce" and full is not None:
                 self._need(node.operands[0], full)
             elif node.kind == "pointwise":
@@ -148,20 +165,42 @@ class _Walk:
                     self._need_all(value, frames)
             elif node.kind == "generate":
                 for value in node.operands:
-                    self._need(value, Frame(None, "scalar", 1))
-            elif node.kind in ("layout", "gather") and not self._walk_layout(node, frames, row):
-                return False
-            if not node.inlined and not self._may_recompute(node, frames):
-                return False
-        return True
+                    self._need(value, self.scalar)
+            elif node.kind in ("layout", "gather"):
+                refusal = self._walk_layout(node, frames, row)
+                if refusal is not None:
+                    return refusal
+            if node.inlined:
+                continue
+            refusal = self._refuses_to_recompute(node, frames)
+            if refusal is not None:
+                return refusal
+            if node.weight:
+                evaluations = sum(frame.evaluations for frame in frames)
+                more = node.weight * max(0, evaluations - node.size)
+                extra += more
+                if more > worst:
+                    worst, costly = more, (node, -(-evaluations // max(node.size, 1)))
+        if extra > _MAX_EXTRA * size:
+            return Refusal("{} would be computed {} times", costly)
+        return None
+
+    def _frames_of(self, node: Node) -> set[Frame]:
+        if len(node.results) == 1:
+            return self.frames.get(node.results[0]) or set()
+        return set().union(*(self.frames.get(v, ()) for v in node.results))
 
     def _need_all(self, value: Value, frames: set[Frame]) -> None:
         if value in self.producers:
-            self.frames.setdefault(value, set()).update(frames)
+            known = self.frames.get(value)
+            if known is None:
+                self.frames[value] = set(frames)
+            else:
+                known.update(frames)
 
-    def _walk_layout(self, node: Node, frames: set[Frame], row: Frame | None) -> bool:
+    def _walk_layout(self, node: Node, frames: set[Frame], row: Frame | None) -> Refusal | None:
         if node.kind == "gather" and not self._is_alias(node.operands[0]):
-            return False
+            return Refusal("{} looks up elements of {}, which must lie in memory for that", (node, node.operands[0]))
         for i, value in enumerate(node.operands):
             if value not in self.producers or (node.kind == "gather" and i == 0):
                 continue
@@ -171,9 +210,9 @@ class _Walk:
             for frame in frames:
                 evaluations, partial = frame.evaluations, frame.partial or node.name == "slice"
                 if node.name in ("pad", "concat"):
-                    evaluations = -(-evaluations * value.type.size // max(node.result.type.size, 1))
-                self._need(value, Frame(frame, (node.position, i), evaluations, partial))
-        return True
+                    evaluations = -(-evaluations * value.type.size // max(node.size, 1))
+                self._need(value, Frame(frame, evaluations, partial))
+        return None
 
     def _is_alias(self, value: Value) -> bool:
         """Whether `value` is in memory that this kernel only reads, perhaps under another shape."""
@@ -183,23 +222,15 @@ class _Walk:
             value = node.operands[0]
         return True
 
-    def _may_recompute(self, node: Node, frames: set[Frame]) -> bool:
+    def _refuses_to_recompute(self, node: Node, frames: set[Frame]) -> Refusal | None:
         if len(frames) > _MAX_FRAMES:
-            return False
-        return not node.faults or any(not f.partial and f.evaluations >= node.result.type.size for f in frames)
+            return Refusal("{} would be needed at {} places for every element", (node, len(frames)))
+        if node.faults and not any(not f.partial and f.evaluations >= node.size for f in frames):
+            return Refusal("{} can fault, and would not be computed whole", (node,))
+        return None
 
-    def _extra(self) -> int:
-        """The weight of all that is computed more often than once."""
-        total = 0
-        for node in self.members:
-            if not node.inlined and node.weight:
-                frames = set().union(*(self.frames.get(v, ()) for v in node.results))
-                evaluations = sum(frame.evaluations for frame in frames)
-                total += node.weight * max(0, evaluations - node.result.type.size)
-        return total
-
-    def _may_prepare(self, operand: Value, frame: Frame, with_prologue: bool) -> bool:
-        """Whether what leads to an operand of the contraction is cheap to do while packing, possibly several times."""
+    def _refuses_to_prepare(self, operand: Value, frame: Frame, with_prologue: bool) -> Refusal | None:
+        """Why what leads to an operand of the contraction is not cheap to do while packing, possibly several times."""
         weight = nbytes = 0
         seen: set[Value] = set()
         pending = [operand]
@@ -215,18 +246,26 @@ class _Walk:
                 continue
             if not node.inlined:
                 prepares = True
-                if not with_prologue or any(not _within(f, frame) for f in self.frames[value]):
-                    return False
-            weight += node.weight * node.result.type.size
+                if not with_prologue:
+                    return _NO_LAST_WORD
+                if any(not _within(f, frame) for f in self.frames[value]):
+                    return Refusal("{} would be prepared while packing, but is needed elsewhere too", (value,))
+            weight += node.weight * node.size
             pending.extend(node.operands)
         if not prepares:
-            return True
-        return weight <= _MAX_PROLOGUE * operand.type.size and nbytes <= 2 * operand.type.nbytes
+            return None
+        if weight > _MAX_PROLOGUE * operand.type.size:
+            return Refusal("{} is too costly to be prepared while packing, perhaps several times", (operand,))
+        if nbytes > 2 * operand.type.nbytes:
+            return Refusal(
+                "to prepare {} while packing reads {} bytes instead of {}", (operand, nbytes, operand.type.nbytes)
+            )
+        return None
 
 
 def _within(frame: Frame | None, outer: Frame) -> bool:
     while frame is not None:
-        if frame == outer:
+        if frame is outer:
             return True
         frame = frame.parent
     return False

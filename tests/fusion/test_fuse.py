@@ -1,42 +1,12 @@
-"""What fusion makes of small programs."""
+"""What fusion makes of training steps, loops and scalars."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from graphc.ir import Graph, Op, interpret, parse, same_graph, verify
-from graphc.passes.fuse import Fuse
+from tests.fusion.fusing import fuse, kernels, names_in, shapes_of
 from tests.fusion.stages import fused, optimized
-from tests.fusion.training_graphs import arguments, mlp, transformer_block
-
-
-def kernels(graph: Graph) -> list[Op]:
-    return [op for op in graph.ops if op.name == "fused"]
-
-
-def shapes_of(graph: Graph) -> list[tuple[str, list[str]]]:
-    """The kind of each kernel, and the names of its ops."""
-    return [(str(op.attributes["kind"]), [inner.name for inner in op.regions[0].ops]) for op in kernels(graph)]
-
-
-def names_in(op: Op) -> list[str]:
-    return [inner.name for inner in op.regions[0].ops]
-
-
-def fuse(text: str) -> Graph:
-    """Fuse a graph given by its signature and body, and check that it computes the same."""
-    graph = parse(f"graph @f [optimized] {text}")
-    verify(graph)
-    result = Fuse().run(graph)
-    verify(result)
-    assert same_graph(parse(str(result)), result)
-    inputs, states = arguments(graph)
-    expected, actual = interpret(graph, inputs, states), interpret(result, inputs, states)
-    for a, b in zip([*expected[0], *expected[1]], [*actual[0], *actual[1]], strict=True):
-        np.testing.assert_array_equal(a, b)
-    return result
-
+from tests.fusion.training_graphs import mlp, transformer_block
 
 # --- whole training steps
 
@@ -249,6 +219,23 @@ def test_empty_tensors() -> None:
     assert shapes_of(graph) == [("reduction", ["exp", "sum"])]
 
 
+def test_cheap_value_of_little_memory_is_computed_by_everyone() -> None:
+    """Even where more is read than it takes: a mask of labels costs less than a kernel before those that need it."""
+    graph = fuse("""(%y: i64[64], %x: f32[64,4], %z: f32[64,4]) -> f32[64,4], f32[] {
+      %k = constant {value = 7, dtype = i64, shape = [64]} : i64[64]
+      %a = ne %y, %k : bool[64]
+      %r = broadcast %a {shape = [64, 4], dims = [0]} : bool[64,4]
+      %b = where %r, %x, %z : f32[64,4]
+      %c = cast %a {dtype = f32} : f32[64]
+      %d = sum %c {axes = [0], keepdims = false} : f32[]
+      return %b, %d
+    }""")
+    assert sorted(shapes_of(graph)) == [
+        ("loop", ["constant", "ne", "broadcast", "where"]),
+        ("reduction", ["constant", "ne", "cast", "sum"]),
+    ]
+
+
 # --- scalars
 
 SCALARS = """(%rate: f64[], %x: f32[8], %y: f32[4]; state %t: i64[]) -> f32[8], f32[4] {
@@ -279,225 +266,3 @@ def test_cheap_scalars_are_computed_by_everyone() -> None:
     graph = fuse(SCALARS.replace("OP", "mul"))
     assert shapes_of(graph)[0] == ("loop", ["constant", "add", "cast", "mul", "cast", "broadcast", "mul"])
     assert len(kernels(graph)) == 3
-
-
-# --- reductions
-
-
-def test_softmax_is_one_kernel() -> None:
-    graph = fuse("""(%x: f32[4,8]) -> f32[4,8] {
-      %m = max %x {axes = [1], keepdims = true} : f32[4,1]
-      %b = broadcast %m {shape = [4, 8], dims = [0, 1]} : f32[4,8]
-      %s = sub %x, %b : f32[4,8]
-      %e = exp %s : f32[4,8]
-      %t = sum %e {axes = [1], keepdims = false} : f32[4]
-      %r = reshape %t {shape = [4, 1]} : f32[4,1]
-      %u = broadcast %r {shape = [4, 8], dims = [0, 1]} : f32[4,8]
-      %y = div %e, %u : f32[4,8]
-      return %y
-    }""")
-    assert [kind for kind, _ in shapes_of(graph)] == ["reduction"]
-
-
-def test_reduced_value_along_another_axis_is_another_kernel() -> None:
-    graph = fuse("""(%x: f32[8,8]) -> f32[8,8] {
-      %m = max %x {axes = [1], keepdims = false} : f32[8]
-      %b = broadcast %m {shape = [8, 8], dims = [1]} : f32[8,8]
-      %s = sub %x, %b : f32[8,8]
-      return %s
-    }""")
-    assert shapes_of(graph) == [("reduction", ["max"]), ("loop", ["broadcast", "sub"])]
-
-
-def test_reductions_over_other_axes_are_other_kernels() -> None:
-    graph = fuse("""(%x: f32[8,8]) -> f32[8], f32[8], f32[] {
-      %a = sum %x {axes = [0], keepdims = false} : f32[8]
-      %b = sum %x {axes = [1], keepdims = false} : f32[8]
-      %c = sum %x {axes = [0, 1], keepdims = false} : f32[]
-      return %a, %b, %c
-    }""")
-    assert shapes_of(graph) == [("reduction", ["sum"])] * 3
-
-
-def test_reductions_of_one_space_are_one_kernel() -> None:
-    graph = fuse("""(%x: f32[8,8]) -> f32[8], f32[8], i64[8] {
-      %a = sum %x {axes = [0], keepdims = false} : f32[8]
-      %b = max %x {axes = [0], keepdims = false} : f32[8]
-      %c = argmax %x {axes = [0], keepdims = false} : i64[8]
-      return %a, %b, %c
-    }""")
-    assert shapes_of(graph) == [("reduction", ["sum", "max", "argmax"])]
-
-
-@pytest.mark.parametrize(("rows", "n_kernels"), [(512, 1), (1, 2)])
-def test_long_loop_is_not_left_to_one_row(rows: int, n_kernels: int) -> None:
-    columns = 65536 // rows
-    graph = fuse(f"""(%x: f32[{rows},{columns}]) -> f32[{rows},{columns}] {{
-      %m = max %x {{axes = [1], keepdims = false}} : f32[{rows}]
-      %b = broadcast %m {{shape = [{rows}, {columns}], dims = [0]}} : f32[{rows},{columns}]
-      %s = sub %x, %b : f32[{rows},{columns}]
-      return %s
-    }}""")
-    assert len(kernels(graph)) == n_kernels
-
-
-# --- contractions
-
-
-def test_epilogue_with_several_results() -> None:
-    graph = fuse("""(%x: f32[4,8], %w: f32[5,8], %b: f32[5], %r: f32[4,5]) -> f32[4,5], f32[4,5] {
-      %a = contract %x, %w {spec = "mk,nk->mn"} : f32[4,5]
-      %c = broadcast %b {shape = [4, 5], dims = [1]} : f32[4,5]
-      %d = add %a, %c : f32[4,5]
-      %e = relu %d : f32[4,5]
-      %f = add %e, %r : f32[4,5]
-      return %d, %f
-    }""")
-    assert shapes_of(graph) == [("contraction", ["contract", "broadcast", "add", "relu", "add"])]
-
-
-def test_one_contraction_per_kernel() -> None:
-    graph = fuse("""(%x: f32[4,8], %w: f32[5,8], %y: f32[4,6], %v: f32[5,6]) -> f32[4,5] {
-      %a = contract %x, %w {spec = "mk,nk->mn"} : f32[4,5]
-      %b = contract %y, %v {spec = "mk,nk->mn"} : f32[4,5]
-      %c = add %a, %b : f32[4,5]
-      return %c
-    }""")
-    assert sorted(shapes_of(graph)) == [("contraction", ["contract"]), ("contraction", ["contract", "add"])]
-
-
-def test_cheap_operand_is_prepared_while_packing() -> None:
-    graph = fuse("""(%x: f32[4,8], %y: f32[4,8], %w: f32[5,8]) -> f32[4,5] {
-      %p = mul %x, %y : f32[4,8]
-      %a = contract %p, %w {spec = "mk,nk->mn"} : f32[4,5]
-      return %a
-    }""")
-    assert shapes_of(graph) == [("contraction", ["mul", "contract"])]
-
-
-def test_costly_operand_is_not() -> None:
-    graph = fuse("""(%x: f32[4,8], %w: f32[5,8]) -> f32[4,5] {
-      %p = exp %x : f32[4,8]
-      %a = contract %p, %w {spec = "mk,nk->mn"} : f32[4,5]
-      return %a
-    }""")
-    assert shapes_of(graph) == [("loop", ["exp"]), ("contraction", ["contract"])]
-
-
-def test_operand_of_two_contractions_is_computed_once() -> None:
-    graph = fuse("""(%x: f32[4,8], %y: f32[4,8], %w: f32[5,8], %v: f32[6,8]) -> f32[4,5], f32[4,6] {
-      %p = mul %x, %y : f32[4,8]
-      %a = contract %p, %w {spec = "mk,nk->mn"} : f32[4,5]
-      %b = contract %p, %v {spec = "mk,nk->mn"} : f32[4,6]
-      return %a, %b
-    }""")
-    assert shapes_of(graph) == [("loop", ["mul"]), ("contraction", ["contract"]), ("contraction", ["contract"])]
-
-
-def test_operand_that_the_epilogue_needs_too_is_computed_once() -> None:
-    graph = fuse("""(%x: f32[4,4], %y: f32[4,4], %w: f32[4,4]) -> f32[4,4] {
-      %p = mul %x, %y : f32[4,4]
-      %a = contract %p, %w {spec = "mk,kn->mn"} : f32[4,4]
-      %c = add %a, %p : f32[4,4]
-      return %c
-    }""")
-    assert shapes_of(graph) == [("loop", ["mul"]), ("contraction", ["contract", "add"])]
-
-
-def test_norm_of_a_gradient_reads_what_the_contraction_stores() -> None:
-    """The square is computed by the reduction, not stored by the contraction besides the gradient."""
-    graph = fuse("""(%x: f32[8,4], %y: f32[8,5]) -> f32[4,5], f32[] {
-      %g = contract %x, %y {spec = "bm,bn->mn"} : f32[4,5]
-      %s = mul %g, %g : f32[4,5]
-      %n = sum %s {axes = [0, 1], keepdims = false} : f32[]
-      return %g, %n
-    }""")
-    assert shapes_of(graph) == [("contraction", ["contract"]), ("reduction", ["mul", "sum"])]
-
-
-def test_no_cycle_between_kernels() -> None:
-    """%a feeds both the contraction and, past it, the sum; one kernel of %a and %d would wait for itself."""
-    graph = fuse("""(%x: f32[4,4], %w: f32[4,4]) -> f32[4,4] {
-      %a = exp %x : f32[4,4]
-      %b = contract %a, %w {spec = "mk,nk->mn"} : f32[4,4]
-      %c = max %b {axes = [1], keepdims = true} : f32[4,1]
-      %k = broadcast %c {shape = [4, 4], dims = [0, 1]} : f32[4,4]
-      %d = add %a, %k : f32[4,4]
-      return %d
-    }""")
-    assert [kind for kind, _ in shapes_of(graph)] == ["loop", "contraction", "reduction"]
-
-
-# --- outputs and states
-
-
-def test_each_output_and_update_has_a_result_of_its_own() -> None:
-    graph = fuse("""(%x: f32[4]; state %a: f32[4], %b: f32[4], %c: f32[4]) -> f32[4], f32[4], f32[2,2], f32[4], f32[3] {
-      %k = constant {value = dense<f32[3], [1.0, 2.0, 3.0]>, dtype = f32, shape = [3]} : f32[3]
-      %y = exp %x : f32[4]
-      %r = reshape %y {shape = [2, 2]} : f32[2,2]
-      return %y, %y, %r, %x, %k ; update %a = %b, %b = %a, %c = %y
-    }""")
-    roots = graph.roots()
-    assert len({v if v.op is None or v.op.name != "reshape" else v.op.operands[0] for v in roots}) == len(roots)
-    assert all(v.op is not None for v in roots)
-    assert [names for _, names in shapes_of(graph)].count([]) == 7  # copies
-    assert graph.updates[graph.states[2]].op is next(op for op in kernels(graph) if names_in(op) == ["exp"])
-
-
-def test_state_updated_with_itself_is_not_updated() -> None:
-    graph = fuse("(; state %a: f32[4]) -> f32[4] { return %a ; update %a = %a }")
-    assert graph.updates == {}
-
-
-def test_constant_output() -> None:
-    graph = fuse("""() -> f32[4] {
-      %k = constant {value = 1.5, dtype = f32, shape = [4]} : f32[4]
-      return %k
-    }""")
-    assert shapes_of(graph) == [("loop", ["constant"])]
-
-
-def test_state_read_elsewhere_than_where_it_is_written_stays_out_of_the_kernel() -> None:
-    """w / |w| in one kernel would have to be copied into the state; in two, it is updated in place."""
-    graph = fuse("""(; state %w: f32[8,8]) -> () {
-      %s = mul %w, %w : f32[8,8]
-      %n = sum %s {axes = [1], keepdims = false} : f32[8]
-      %r = rsqrt %n : f32[8]
-      %b = broadcast %r {shape = [8, 8], dims = [0]} : f32[8,8]
-      %u = mul %w, %b : f32[8,8]
-      return ; update %w = %u
-    }""")
-    assert shapes_of(graph) == [("reduction", ["mul", "sum", "rsqrt"]), ("loop", ["broadcast", "mul"])]
-
-
-def test_kernel_that_can_fault_writes_no_state() -> None:
-    graph = fuse("""(%i: i64[4]; state %w: i64[4]) -> i64[4] {
-      %three = constant {value = 3, dtype = i64, shape = [4]} : i64[4]
-      %d = add %i, %three : i64[4]
-      %q = floor_div %i, %d : i64[4]
-      %u = add %w, %q : i64[4]
-      return %q ; update %w = %u
-    }""")
-    assert shapes_of(graph) == [("loop", ["constant", "add", "floor_div"]), ("loop", ["add"])]
-
-
-def test_division_by_a_positive_constant_cannot_fault() -> None:
-    graph = fuse("""(%i: i64[4]; state %w: i64[4]) -> () {
-      %d = constant {value = 3, dtype = i64, shape = [4]} : i64[4]
-      %q = floor_div %i, %d : i64[4]
-      %u = add %w, %q : i64[4]
-      return ; update %w = %u
-    }""")
-    assert shapes_of(graph) == [("loop", ["constant", "floor_div", "add"])]
-
-
-def test_what_can_fault_is_computed_whole() -> None:
-    """A loop over the slice alone would miss an index out of range outside of it."""
-    graph = fuse("""(%i: i64[8], %x: i64[3]) -> i64[3] {
-      %c = check_index %i {low = 0, high = 4} : i64[8]
-      %s = slice %c {start = [0], stop = [3], step = [1]} : i64[3]
-      %a = add %s, %x : i64[3]
-      return %a
-    }""")
-    assert shapes_of(graph) == [("loop", ["check_index"]), ("loop", ["slice", "add"])]
