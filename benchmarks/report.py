@@ -53,20 +53,24 @@ def ratio(ours: float, theirs: float) -> str:
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
     """Date, CPU, cores this process may use, and versions of Python and of those `packages` that are installed."""
-    versions = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in packages:
         try:
-            versions[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
             continue
     cores = len(os.sched_getaffinity(0))
-    return {"date": date.today().isoformat(), "cpu": _cpu(), "cores": cores, "versions": versions}
+    return {"date": date.today().isoformat(), "cpu": _cpu(), "cores": cores, "versions": numbers}
 
 
 def caption(found: dict[str, Any], threads: int) -> str:
-    """One line that says where and when figures were measured."""
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    return f"{found['date']}, {found['cpu']}, {found['cores']} cores, {threads} threads; {versions}"
+    """When and where figures were measured."""
+    return f"{found['date']}, {found['cpu']}, {found['cores']} cores, {threads} threads"
+
+
+def versions(found: dict[str, Any]) -> str:
+    """With what they were measured."""
+    return ", ".join(f"{name} {number}" for name, number in found["versions"].items())
 
 
 def write_json(path: Path, figures: dict[str, Any]) -> None:

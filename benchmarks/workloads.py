@@ -51,3 +51,4 @@ WORKLOADS = {
     )
 }
 MOMENTUM = 0.9
+ADAM = (0.9, 0.999, 1e-8)  # beta1, beta2, eps

@@ -1,3 +1,5 @@
+"""graphc, as its README shows it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +10,8 @@ from benchmarks.workloads import MOMENTUM, Workload
 from graphc import nn, optim
 
 
-def make_step(workload: Workload, threads: int) -> Callable:
+def make(workload: Workload, threads: int) -> tuple[Callable, Callable]:
+    del threads  # from GRAPHC_NUM_THREADS
     layers: list[nn.Module] = []
     for i, (weight, bias) in enumerate(workload.weights()):
         linear = nn.Linear(weight.shape[1], weight.shape[0])
@@ -30,4 +33,7 @@ def make_step(workload: Workload, threads: int) -> Callable:
         optimizer.step()
         return loss
 
-    return step
+    def put(images, labels):
+        return graphc.from_numpy(images), graphc.from_numpy(labels)
+
+    return put, step

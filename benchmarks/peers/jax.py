@@ -1,3 +1,5 @@
+"""JAX: one jitted step with donated parameters and moments. Labels are i32, its default integer."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,14 +8,19 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from benchmarks.workloads import MOMENTUM, Workload
+from benchmarks.workloads import ADAM, MOMENTUM, Workload
 
 
-def make_step(workload: Workload, threads: int) -> Callable:
+def put(images, labels):
+    return jax.device_put((images, labels.astype("int32")))
+
+
+def make(workload: Workload, threads: int) -> tuple[Callable, Callable]:
     del threads  # XLA's pool follows the CPU affinity that the worker set
-    params = [(jnp.array(w), jnp.array(b)) for w, b in workload.weights()]
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    moments = (zeros, jax.tree.map(jnp.copy, zeros)) if workload.optimizer == "adam" else (zeros, None)
+    params = jax.tree.map(jnp.array, workload.weights())  # copies: what JAX does not own it cannot donate
+    count = {"sgd": 0, "momentum": 1, "adam": 2}[workload.optimizer]
+    moments = tuple(jax.tree.map(jnp.zeros_like, params) for _ in range(count))
+    lr, (beta1, beta2, eps) = workload.lr, ADAM
 
     def loss_of(params, images, labels):
         x = images
@@ -23,16 +30,15 @@ def make_step(workload: Workload, threads: int) -> Callable:
         return -picked.mean()
 
     def update(params, moments, t, grads):
-        lr = workload.lr
         if workload.optimizer == "sgd":
             return jax.tree.map(lambda p, g: p - lr * g, params, grads), moments
         if workload.optimizer == "momentum":
             velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, moments[0], grads)
-            return jax.tree.map(lambda p, v: p - lr * v, params, velocity), (velocity, None)
-        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, moments[0], grads)
-        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, moments[1], grads)
-        scale, correction = lr / (1 - 0.9**t), jnp.sqrt(1 - 0.999**t)
-        params = jax.tree.map(lambda p, m, v: p - scale * m / (jnp.sqrt(v) / correction + 1e-8), params, first, second)
+            return jax.tree.map(lambda p, v: p - lr * v, params, velocity), (velocity,)
+        first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, moments[0], grads)
+        second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, moments[1], grads)
+        scale, correction = lr / (1 - beta1**t), jnp.sqrt(1 - beta2**t)
+        params = jax.tree.map(lambda p, m, v: p - scale * m / (jnp.sqrt(v) / correction + eps), params, first, second)
         return params, (first, second)
 
     @partial(jax.jit, donate_argnums=(0, 1, 2))
@@ -48,4 +54,4 @@ def make_step(workload: Workload, threads: int) -> Callable:
         params, moments, t, loss = train(params, moments, t, images, labels)
         return loss
 
-    return step
+    return put, step
