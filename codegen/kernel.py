@@ -23,8 +23,13 @@ class Kernel:
     scratch_bytes: int = 0
 
     @property
-    def symbol(self) -> str:
-        """A name derived from the code: kernels that are equal but for comments share it."""
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the code: kernels that are equal but for comments share it."""
         code = "\n".join(filter(None, _COMMENT.sub("", self.source).split("\n")))
         key = f"{code}\n{self.params}\n{self.units}\n{self.scratch_bytes}"
-        return "kernel_" + hashlib.sha256(key.encode()).hexdigest()[:16]
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    @property
+    def symbol(self) -> str:
+        """A name derived from the code."""
+        return "kernel_" + self.digest[:16]

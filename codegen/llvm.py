@@ -9,9 +9,11 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
+from graphc.codegen.compile_times import count, stage
 from graphc.codegen.frontend import llvm_ir
 from graphc.codegen.half_helpers import half_helpers, needs_half_helpers
 from graphc.codegen.kernel import Kernel
+from graphc.codegen.kernel_cache import cache_kernel, cached_kernel
 from graphc.codegen.llvm_values import LIBM_SYMBOLS
 from graphc.ir.target import Target
 
@@ -42,19 +44,33 @@ class CompiledKernel:
 
 
 def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
-    """Compile a kernel; equal kernels are compiled once in a process. Raises InternalCompilerError where it refers to
-    a symbol that a program must not need."""
+    """Compile a kernel; equal kernels are compiled once in a process, and kept in the cache on disk for others. Raises
+    InternalCompilerError where it refers to a symbol that a program must not need."""
     key = (kernel.symbol, target)
     with _lock:
-        if key not in _compiled:
-            module = llvm.parse_assembly(unoptimised_llvm(kernel, target))
-            if "f16" in kernel.source and needs_half_helpers(target):
-                module.link_in(llvm.parse_assembly(half_helpers()))
-            module = _optimise(module, target)
-            check_symbols(module, kernel.source)
-            object_code = target_machine(target).emit_object(module)
-            _compiled[key] = CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)
+        if key in _compiled:
+            count("in memory")
+        elif (found := cached_kernel(kernel, target)) is not None:
+            count("in the cache")
+            _compiled[key] = CompiledKernel(kernel.symbol, target, *found)
+        else:
+            count("compiled")
+            _compiled[key] = _compile(kernel, target)
+            cache_kernel(kernel, target, _compiled[key].bitcode, _compiled[key].object_code)
         return _compiled[key]
+
+
+def _compile(kernel: Kernel, target: Target) -> CompiledKernel:
+    with stage("numba"):
+        text = unoptimised_llvm(kernel, target)
+    with stage("llvm"):
+        module = llvm.parse_assembly(text)
+        if "f16" in kernel.source and needs_half_helpers(target):
+            module.link_in(llvm.parse_assembly(half_helpers()))
+        module = _optimise(module, target)
+        check_symbols(module, kernel.source)
+        object_code = target_machine(target).emit_object(module)
+        return CompiledKernel(kernel.symbol, target, module.as_bitcode(), object_code)
 
 
 def unoptimised_llvm(kernel: Kernel, target: Target) -> str:
@@ -64,7 +80,7 @@ def unoptimised_llvm(kernel: Kernel, target: Target) -> str:
 
 def compile_module(text: str, target: Target) -> bytes:
     """Object code of a module given as LLVM IR."""
-    with _lock:
+    with _lock, stage("driver"):
         return target_machine(target).emit_object(_optimise(llvm.parse_assembly(text), target))
 
 

@@ -10,7 +10,6 @@ PREFIX.safetensors  the initial states, in port order
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,16 +20,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from graphc.ir.errors import GraphcError
-from graphc.ir.location import Location
-from graphc.ir.types import DTYPES, TensorType, type_of
+from graphc.ir.types import type_of
 from graphc.runtime.checkpoint import read_arrays, write_atomically
 from graphc.runtime.executor import Executor
 from graphc.runtime.loader import check_target
+from graphc.runtime.manifest import program_from, program_record
 from graphc.runtime.memory import aligned_empty
-from graphc.runtime.program import FAULTS, Fault, MachineTarget, Port, Program, state_header
+from graphc.runtime.program import Port, Program, state_header
 
 FORMAT = "graphc-program"
-VERSION = 1
+VERSION = 2
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -94,17 +93,7 @@ def artifact_file(prefix: str | os.PathLike[str], suffix: str) -> Path:
 def write_program(prefix: str | os.PathLike[str], program: Program) -> None:
     """Write PREFIX.o, then PREFIX.json, which vouches for it. `program` must have one object."""
     (image,) = program.objects
-    described = {
-        "name": program.name,
-        "entry": program.entry,
-        "inputs": [_port_record(p) for p in program.inputs],
-        "states": [_port_record(p) for p in program.states],
-        "outputs": [_port_record(p) for p in program.outputs],
-        "arena_bytes": program.arena_bytes,
-        "faults": [_fault_record(f) for f in program.faults],
-        "target": dataclasses.asdict(program.target),
-        "object_sha256": hashlib.sha256(image).hexdigest(),
-    }
+    described = {**program_record(program), "object_sha256": hashlib.sha256(image).hexdigest()}
     manifest = {"format": FORMAT, "version": VERSION, "sha256": _checksum(described), "program": described}
     write_atomically(artifact_file(prefix, "o"), image)
     write_atomically(artifact_file(prefix, "json"), json.dumps(manifest, indent=1).encode())
@@ -130,17 +119,8 @@ def read_program(prefix: str | os.PathLike[str]) -> Program:
         image = image_path.read_bytes()
         if hashlib.sha256(image).hexdigest() != described["object_sha256"]:
             raise ArtifactError(f"{image_path} is damaged: its checksum is not the one in {path.name}; export it again")
-        return Program(
-            name=_typed(described["name"], str),
-            entry=_symbol(described["entry"]),
-            objects=(image,),
-            inputs=tuple(map(_port, described["inputs"])),
-            states=tuple(map(_port, described["states"])),
-            outputs=tuple(map(_port, described["outputs"])),
-            arena_bytes=_size(described["arena_bytes"]),
-            faults=tuple(map(_fault, described["faults"])),
-            target=MachineTarget(**{key: _typed(value, str) for key, value in described["target"].items()}),
-        )
+        record = {key: value for key, value in described.items() if key != "object_sha256"}
+        return program_from(record, [image])
     except ArtifactError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -157,47 +137,7 @@ def _checksum(described: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _port_record(port: Port) -> dict[str, Any]:
-    return {
-        "name": port.name,
-        "dtype": port.type.dtype.name,
-        "shape": list(port.type.shape),
-        "updated": port.updated,
-    }
-
-
-def _port(record: dict[str, Any]) -> Port:
-    shape = tuple(map(_size, _typed(record["shape"], list)))
-    type_ = TensorType(DTYPES[record["dtype"]], shape)
-    return Port(_typed(record["name"], str), type_, _typed(record["updated"], bool))
-
-
-def _fault_record(fault: Fault) -> dict[str, Any]:
-    place = dataclasses.asdict(fault.location) if fault.location else None
-    return {"kind": fault.kind, "message": fault.message, "location": place}
-
-
-def _fault(record: dict[str, Any]) -> Fault:
-    kind, place = record["kind"], record["location"]
-    if kind not in FAULTS:
-        raise ValueError(f"there is no fault {kind!r}")
-    location = None if place is None else Location(_typed(place["file"], str), _typed(place["line"], int))
-    return Fault(kind, _typed(record["message"], str), location)
-
-
 def _typed(value: Any, kind: type[T]) -> T:
     if type(value) is not kind:
         raise TypeError(f"{value!r} stands where a {kind.__name__} belongs")
     return value
-
-
-def _size(value: Any) -> int:
-    if not 0 <= _typed(value, int) < 1 << 63:
-        raise ValueError(f"a size cannot be {value}")
-    return int(value)
-
-
-def _symbol(value: Any) -> str:
-    if not _typed(value, str).isidentifier():
-        raise ValueError(f"{value!r} is no symbol")
-    return str(value)

@@ -14,8 +14,8 @@ from graphc.compiler.executors import build_executor
 from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, StateError, TracingError, fail
 from graphc.ir.types import type_of
-from graphc.messages import log
 from graphc.pytree import unflatten
+from graphc.runtime.messages import log
 from graphc.tensors.base import TensorBase, elements, wrap
 from graphc.tensors.storage import Clock
 from graphc.tracing.capture import Captured, GradRule
@@ -41,7 +41,7 @@ class Entry:
         if any(captured.recorded):
             self._backward = Backward(name, captured, self._bound)
             graph = self._backward.forward
-        self._executor = build_executor(graph, self._bound.arrays)
+        self._executor = build_executor(graph, self._bound.arrays, captured.seconds)
         self._scalars = [reading.getter for reading in captured.scalars]
         self._guards = [(reading.getter, reading.value) for reading in captured.guards]
         self._types = [v.type for v in captured.graph.results]

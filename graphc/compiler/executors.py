@@ -1,32 +1,49 @@
 """What runs a graph: the one place where the front end meets code generation and the runtime.
 
-Code generation is imported when something is compiled, and only then: it brings Numba along.
+Passes and code generation are imported when something is compiled, and only then: they bring Numba along, and a program
+that the cache holds needs neither.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.codegen.compile_times import recorded, stage
+from graphc.codegen.host import host_target
+from graphc.compiler.programs import program_for
 from graphc.ir.graph import Graph
 from graphc.ir.schedule import Schedule
 from graphc.ir.target import Target
-from graphc.passes.pipeline import lower
 from graphc.runtime.executor import Executor
+from graphc.runtime.messages import log, wanted
+
+if TYPE_CHECKING:
+    from graphc.passes.pipeline import Lowered as Stages
 
 Array = np.ndarray[Any, Any]
 
 
-def build_executor(graph: Graph, states: Sequence[Array]) -> Executor:
-    """Compile a graph (of the stage `traced` or `differentiated`) and bind it to the memory of its states. With
-    GRAPHC_VERIFY=1 the graph is verified after every pass."""
-    host = target_or_host(None)
-    stages = lower(graph, host, verify_each=os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0"))
-    return Executor(emitted(stages.schedule, host).compile(), states)
+def build_executor(graph: Graph, states: Sequence[Array], trace_seconds: float = 0.0) -> Executor:
+    """Compile a graph (of the stage `traced` or `differentiated`), or find its program in the cache, and bind it to the
+    memory of its states. `trace_seconds` is what it took to trace it, for GRAPHC_LOG=compile."""
+    with recorded() as times:
+        times.add("trace", trace_seconds)
+        program = program_for(graph, times)
+        with stage("load"):
+            executor = Executor(program, states)
+    if wanted("compile"):
+        log("compile", times.describe(graph.name))
+    return executor
+
+
+def staged(graph: Graph, target: Target | None) -> Stages:
+    """Every stage of a graph up to its schedule."""
+    stages: Stages = import_module("graphc.passes.pipeline").lower(graph, target_or_host(target))
+    return stages
 
 
 def emitted(schedule: Schedule, target: Target | None) -> Any:
@@ -36,7 +53,4 @@ def emitted(schedule: Schedule, target: Target | None) -> Any:
 
 def target_or_host(target: Target | None) -> Target:
     """The target given, or this machine."""
-    if target is not None:
-        return target
-    found: Target = import_module("graphc.codegen.host").host_target()
-    return found
+    return host_target() if target is None else target

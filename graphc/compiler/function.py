@@ -18,8 +18,8 @@ from graphc.compiler.lowered import Lowered, dump_folder
 from graphc.context import context
 from graphc.dtypes import type_of_array
 from graphc.ir.types import TensorType
-from graphc.messages import log
 from graphc.pytree import Static, flatten, is_array, paths, unflatten
+from graphc.runtime.messages import log
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured, InputType, capture
 from graphc.tracing.guards import HELD, Reads

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from graphc.compiler.executors import emitted, target_or_host
+from graphc.compiler.executors import emitted, staged
 from graphc.errors import GraphcError
 from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
 from graphc.ir.schedule_text import print_schedule
 from graphc.ir.target import Target
-from graphc.passes.cost import Cost, cost
-from graphc.passes.pipeline import Lowered as Stages
-from graphc.passes.pipeline import lower
 from graphc.tensors.storage import Storage
 from graphc.tracing.capture import Captured
+
+if TYPE_CHECKING:
+    from graphc.passes.cost import Cost
+    from graphc.passes.pipeline import Lowered as Stages
 
 AFTER = ("scheduled", "source", "llvm", "asm")
 ALL_STAGES = (*STAGES, *AFTER)
@@ -42,7 +45,7 @@ class Lowered:
 
     @cached_property
     def _stages(self) -> Stages:
-        return lower(self.captured.graph, target_or_host(self.target))
+        return staged(self.captured.graph, self.target)
 
     @property
     def schedule(self) -> Schedule:
@@ -70,7 +73,14 @@ class Lowered:
 
     def cost(self) -> Cost:
         """Scalar operations, memory traffic and arena size of one run."""
-        return cost(self.schedule)
+        found: Cost = import_module("graphc.passes.cost").cost(self.schedule)
+        return found
+
+    def explain(self) -> str:
+        """For each kernel of the schedule: what was fused into it, with the user's lines, and for each kernel next to
+        it the rule that keeps them apart."""
+        text: str = import_module("graphc.passes.fusion.explain").explain(self.graph("optimized"), self.schedule)
+        return text
 
     def dump(self, folder: str | os.PathLike[str]) -> None:
         """Write every stage into a folder, one file each."""
@@ -82,7 +92,7 @@ class Lowered:
             (place / f"{base}.{i}.{stage}.{ending}").write_text(self.text(stage) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
-        return f"<Lowered {self.name}: text(stage), graph(stage), cost()>"
+        return f"<Lowered {self.name}: text(stage), graph(stage), explain(), cost()>"
 
 
 def _numbered(name: str, i: int) -> str:

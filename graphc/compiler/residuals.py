@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from graphc.ir.graph import Block, Graph, Op, Value
-from graphc.passes.autodiff import Autodiff
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def _differentiated(graph: Graph, recorded: Sequence[int], leaves: Sequence[Valu
         [*graph.results, *gradient.results],
         graph.updates,
     )
-    return Autodiff().run(joint)
+    differentiated: Graph = import_module("graphc.passes.autodiff").Autodiff().run(joint)
+    return differentiated
 
 
 def _needed_for(block: Block, roots: Sequence[Value]) -> set[Op]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,6 +82,7 @@ class Captured:
     recorded: for each of them, whether it requires gradients that a backward pass could still take.
     written, input_grads: arguments that were written in place, or got a gradient, with the result that holds it.
     leaves: the values that stand for leaves: which input, or the tensor that is state.
+    seconds: what the trace took.
     """
 
     graph: Graph
@@ -97,6 +99,7 @@ class Captured:
     input_grads: list[tuple[int, int]]
     leaves: list[tuple[Value, int | TensorBase]]
     roll_back: Callable[[], None]
+    seconds: float = 0.0
 
 
 def capture(
@@ -109,6 +112,7 @@ def capture(
 ) -> Captured:
     """Trace `function`, which is given one traced tensor per input. `reads` tells what its code refers to;
     `take_apart` flattens its result. Whatever it raises is passed on, with everything as it was before."""
+    start = time.perf_counter()
     modules: dict[int, ModuleView] = {}
 
     def visit(module: Module, label: str = "") -> None:
@@ -126,7 +130,9 @@ def capture(
         result = function(arguments)
         trace.require_switched_back()
         with no_grad():
-            return _Finish(trace, arguments, keep_grads).captured(result, take_apart, reads, list(modules.values()))
+            captured = _Finish(trace, arguments, keep_grads).captured(result, take_apart, reads, list(modules.values()))
+        captured.seconds = time.perf_counter() - start
+        return captured
     except BaseException:
         context.trace = None
         trace.roll_back()
