@@ -1,7 +1,8 @@
 """The functions of the C interface of an exported program, which `graphc.codegen.c_header` declares and explains:
-NAME_init, NAME_step, NAME_state, NAME_save, NAME_message, NAME_free. They call libc only.
+NAME_init, NAME_step, NAME_threads, NAME_state, NAME_save, NAME_message, NAME_free. They call libc only.
 
-An instance is one allocation: the context, its tables of pointers, the states, and the arena.
+An instance is one allocation: the context, its tables of pointers, and the states; and another, the arena, whose size
+goes with the number of threads. All instances share the library's pool, whose threads end with the last instance.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from llvmlite import ir as llvm
 
 from graphc.codegen.c_header import c_names
+from graphc.codegen.function_pointer import call_pointer
 from graphc.codegen.red_zones import ZONE, RedZones, Zone, zones_behind
+from graphc.runtime.pool_ir import MOST_THREADS
 from graphc.runtime.program import ALIGNMENT, Program
 
 _BYTE = llvm.IntType(8)
@@ -28,6 +31,7 @@ _LIBC = {
     "fread": (_I64, [_PTR, _I64, _I64, _PTR]),
     "free": (llvm.VoidType(), [_PTR]),
     "fwrite": (_I64, [_PTR, _I64, _I64, _PTR]),
+    "getenv": (_PTR, [_PTR]),
     "malloc": (_PTR, [_I64]),
     "memcmp": (_I32, [_PTR, _PTR, _I64]),
     "memcpy": (_PTR, [_PTR, _PTR, _I64]),
@@ -35,9 +39,19 @@ _LIBC = {
     "remove": (_I32, [_PTR]),
     "rename": (_I32, [_PTR, _PTR]),
     "strlen": (_I64, [_PTR]),
+    "strtol": (_I64, [_PTR, _PTR, _I32]),
+    "sysconf": (_I64, [_I32]),
 }
+_SC_NPROCESSORS_ONLN = 84  # of Linux
 
-SUFFIXES = ("init", "step", "state", "save", "message", "free")
+SUFFIXES = ("init", "step", "threads", "state", "save", "message", "free")
+_ARENA, _INPUTS, _STATES, _OUTPUTS, _POOL, _THREADS = range(0, 48, 8)  # in the context
+_STOP = 16  # where the function that ends the workers lies in a pool
+
+
+def pool_name(name: str) -> str:
+    """What the pool of the library `name` is called in its object."""
+    return f"{name}_pool"
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,6 @@ class _Instance:
     outputs: int
     state_data: tuple[int, ...]
     header: int
-    arena: int
     total: int
     red_zones: tuple[Zone, ...]
 
@@ -73,6 +86,13 @@ class _Emitter:
         self.header = self._bytes(state_header, "state_header")
         self.header_size = len(state_header)
         self.zones = RedZones(self.module, "states", self.place.red_zones) if self.place.red_zones else None
+        self.debug = debug
+        self.pool = llvm.GlobalVariable(self.module, _BYTE, pool_name(name))
+        self.instances = llvm.GlobalVariable(self.module, _I64, f"{name}.instances")
+        self.instances.linkage = "internal"
+        self.instances.initializer = _i64(0)
+        self.set_threads = self._set_threads()
+        self._threads()
         self._init()
         self._step()
         self._state()
@@ -87,9 +107,16 @@ class _Emitter:
         self_ = self._call(b, "aligned_alloc", _i64(ALIGNMENT), _i64(place.total))
         with b.if_then(b.icmp_unsigned("==", self_, _NULL)):
             b.ret(_NULL)
-        self._call(b, "memset", self_, _i32(0), _i64(place.arena))
-        for i, offset in enumerate((place.arena, place.inputs, place.states, place.outputs)):
-            b.store(_at(b, self_, offset), _at(b, self_, 8 * i))
+        self._call(b, "memset", self_, _i32(0), _i64(place.total))
+        for at, offset in ((_INPUTS, place.inputs), (_STATES, place.states), (_OUTPUTS, place.outputs)):
+            b.store(_at(b, self_, offset), _at(b, self_, at))
+        b.store(self.pool, _at(b, self_, _POOL))
+        failed = function.append_basic_block("failed")
+        ready = function.append_basic_block("ready")
+        no_threads = b.icmp_signed("!=", b.call(self.set_threads, [self_, self._default_threads(b)]), _i32(0))
+        b.atomic_rmw("add", self.instances, _i64(1), "seq_cst")
+        b.cbranch(no_threads, failed, ready)
+        b.position_at_end(ready)
         for i, offset in enumerate(place.state_data):
             b.store(_at(b, self_, offset), _at(b, self_, place.states + 8 * i))
         if self.zones is not None:
@@ -97,7 +124,6 @@ class _Emitter:
         with b.if_then(b.icmp_unsigned("==", path, _NULL)):
             b.ret(self_)
         file = self._call(b, "fopen", path, self._bytes(b"rb\0", "mode_read"))
-        failed = function.append_basic_block("failed")
         opened = function.append_basic_block("opened")
         b.cbranch(b.icmp_unsigned("==", file, _NULL), failed, opened)
         b.position_at_end(opened)
@@ -111,8 +137,47 @@ class _Emitter:
             b.ret(self_)
         b.branch(failed)
         b.position_at_end(failed)
-        self._call(b, "free", self_)
+        self._release(b, self_)
         b.ret(_NULL)
+
+    def _set_threads(self) -> llvm.Function:
+        """An internal function that gives an instance an arena for so many threads: 0, or -1 and all is as before."""
+        function = llvm.Function(self.module, llvm.FunctionType(_I32, [_PTR, _I64]), f"{self.name}.set_threads")
+        function.linkage = "internal"
+        self_, threads = function.args
+        b = llvm.IRBuilder(function.append_basic_block("entry"))
+        size = b.add(b.mul(threads, _i64(self.program.scratch_bytes)), _i64(_whole(self.program.arena_bytes)))
+        arena = self._call(b, "aligned_alloc", _i64(ALIGNMENT), size)
+        with b.if_then(b.icmp_unsigned("==", arena, _NULL)):
+            b.ret(_i32(-1))
+        self._call(b, "free", b.load(_at(b, self_, _ARENA), typ=_PTR))
+        b.store(arena, _at(b, self_, _ARENA))
+        b.store(threads, _at(b, self_, _THREADS))
+        b.ret(_i32(0))
+        return function
+
+    def _default_threads(self, b: llvm.IRBuilder) -> llvm.Value:
+        """What GRAPHC_NUM_THREADS says, else the number of processors; no more than the program gains from."""
+        most = _i64(self.program.parallelism)
+        if self.program.parallelism == 1:
+            return most
+        given = self._call(b, "getenv", self._bytes(b"GRAPHC_NUM_THREADS\0", "variable"))
+        is_set = b.icmp_unsigned("!=", given, _NULL)
+        text = b.select(is_set, given, self._bytes(b"0\0", "zero"))
+        asked = self._call(b, "strtol", text, _NULL, _i32(10))
+        processors = self._call(b, "sysconf", _i32(_SC_NPROCESSORS_ONLN))
+        count = b.select(b.icmp_signed(">", asked, _i64(0)), asked, processors)
+        count = b.select(b.icmp_signed(">", count, most), most, count)
+        return b.select(b.icmp_signed("<", count, _i64(1)), _i64(1), count)
+
+    def _threads(self) -> None:
+        function, b = self._function("threads", _I32, [("self", _PTR), ("count", _I32)])
+        self_, count = function.args
+        fits = b.and_(b.icmp_signed(">=", count, _i32(1)), b.icmp_signed("<=", count, _i32(MOST_THREADS)))
+        with b.if_then(b.not_(fits)):
+            b.ret(_i32(-1))
+        threads = _i64(1) if self.debug else b.sext(count, _I64)
+        b.ret(b.call(self.set_threads, [self_, threads]))
 
     def _step(self) -> None:
         ports = [*self.program.inputs, *self.program.outputs]
@@ -179,8 +244,19 @@ class _Emitter:
 
     def _free(self) -> None:
         function, b = self._function("free", llvm.VoidType(), [("self", _PTR)])
-        self._call(b, "free", *function.args)
+        (self_,) = function.args
+        with b.if_then(b.icmp_unsigned("!=", self_, _NULL)):
+            self._release(b, self_)
         b.ret_void()
+
+    def _release(self, b: llvm.IRBuilder, self_: llvm.Value) -> None:
+        """Free an instance; with the last one, end the pool's threads: the library may be unloaded then."""
+        self._call(b, "free", b.load(_at(b, self_, _ARENA), typ=_PTR))
+        self._call(b, "free", self_)
+        before = b.atomic_rmw("sub", self.instances, _i64(1), "seq_cst")
+        with b.if_then(b.icmp_signed("==", before, _i64(1))):
+            stop = b.load(_at(b, self.pool, _STOP), typ=_PTR)
+            call_pointer(b, stop, llvm.VoidType(), [self.pool])
 
     def _function(
         self, suffix: str, result: llvm.Type, params: Sequence[tuple[str, llvm.Type]]
@@ -229,8 +305,13 @@ def _plan(program: Program, header_size: int, debug: bool) -> _Instance:
     sizes = [port.type.nbytes for port in program.states]
     state_data = tuple(reserve(size, ZONE if debug else 0) for size in sizes)
     zones = zones_behind(zip(state_data, sizes, strict=True)) if debug else ()
-    header, arena = reserve(header_size), reserve(program.arena_bytes)
-    return _Instance(inputs, states, outputs, state_data, header, arena, cursor, zones)
+    header = reserve(header_size)
+    return _Instance(inputs, states, outputs, state_data, header, cursor, zones)
+
+
+def _whole(size: int) -> int:
+    """A size that an aligned allocation may have: a multiple of the alignment, and not zero."""
+    return max(1, -(-size // ALIGNMENT)) * ALIGNMENT
 
 
 def _at(b: llvm.IRBuilder, base: llvm.Value, offset: int) -> llvm.Value:

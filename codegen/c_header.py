@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from graphc.ir.types import TensorType
+from graphc.runtime.pool_ir import MOST_THREADS
 from graphc.runtime.program import Program
 
 _C_TYPES = {
@@ -81,7 +82,7 @@ def c_header(program: Program, name: str) -> str:
         "",
         *rows,
         f"   state  {len(program.states)} arrays, listed below",
-        f"   working memory: {program.arena_bytes} bytes */",
+        f"   working memory: {program.arena_bytes} bytes and {program.scratch_bytes} for each thread */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
@@ -101,6 +102,13 @@ def c_header(program: Program, name: str) -> str:
         "",
         f"/* Run once. 0, or a status that {name}_message explains; then no state has changed. */",
         f"int32_t {name}_step({', '.join(arguments)});",
+        "",
+        f"/* Run on `count` threads, 1 to {MOST_THREADS}, from the next step on. 0, or -1 for another count or when",
+        "   there is no memory. An instance starts with as many as GRAPHC_NUM_THREADS says, else as there are",
+        f"   processors, but no more than the program gains from: {program.parallelism}. Instances share the threads,",
+        "   which end with the last one; while one of them runs, others run on the calling thread alone. Results have",
+        "   the same bits for any number of threads. */",
+        f"int32_t {name}_threads({name} *self, int32_t count);",
         "",
         "/* The memory of one state, 64-byte aligned, valid until free. NULL for an index out of range. */",
         f"void *{name}_state({name} *self, int32_t index);",

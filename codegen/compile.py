@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from llvmlite import ir as llvm
 
-from graphc.codegen.c_api import SUFFIXES, emit_c_api
+from graphc.codegen.c_api import SUFFIXES, emit_c_api, pool_name
 from graphc.codegen.c_header import c_name
 from graphc.codegen.driver import Layout, emit_driver, plan_layout, slots_of
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels import emit_kernel
 from graphc.codegen.llvm import CompiledKernel, compile_kernel, compile_module, link, target_machine
+from graphc.codegen.spmd import Worth, partition, worth_of
 from graphc.ir.graph import Value
 from graphc.ir.schedule import Schedule
 from graphc.ir.target import Target
+from graphc.runtime.pool_ir import pool_ir
 from graphc.runtime.program import Fault, MachineTarget, Port, Program, state_header
 
 _RESERVED = "__metadata__"  # what a state cannot be called in a safetensors file
@@ -24,7 +27,8 @@ _RESERVED = "__metadata__"  # what a state cannot be called in a safetensors fil
 
 @dataclass(frozen=True)
 class Emitted:
-    """A schedule's kernels as source, one per launch (equal ones are one object), before anything is compiled."""
+    """A schedule's kernels as source, one per launch (equal ones are one object), before anything is compiled. The
+    launches of `schedule` have their partitions."""
 
     schedule: Schedule
     target: Target
@@ -65,17 +69,22 @@ class Emitted:
         described = self._program(name, entry, (), faults, outputs)
         interface = emit_c_api(described, name, state_header(described.states), self.debug)
         self._prepare(interface)
+        pool = pool_ir(self.target.triple, pool_name(name), visible=True)
         visible = {entry, *(f"{name}_{suffix}" for suffix in SUFFIXES)}
-        image = link(self._compiled(), [str(driver), str(interface)], visible, self.target)
+        image = link(self._compiled(), [str(driver), str(interface), pool], visible, self.target)
         return dataclasses.replace(described, objects=(image,))
 
     def _compiled(self) -> list[CompiledKernel]:
         return [compile_kernel(kernel, self.target) for kernel in self.distinct if kernel.units]
 
     def _driver(self, entry: str) -> tuple[llvm.Module, tuple[Fault, ...]]:
-        module, faults = emit_driver(self.schedule, self.kernels, self._layout(), entry)
+        module, faults = emit_driver(self.schedule, self.kernels, self._layout(), entry, self._worth.wake)
         self._prepare(module)
         return module, faults
+
+    @cached_property
+    def _worth(self) -> Worth:
+        return worth_of(self.schedule)
 
     def _layout(self) -> Layout:
         return plan_layout(self.schedule, self.kernels, self.debug)
@@ -93,6 +102,7 @@ class Emitted:
         outputs: Sequence[str] = (),
     ) -> Program:
         graph = self.schedule.graph
+        layout = self._layout()
         return Program(
             name=name,
             entry=entry,
@@ -103,7 +113,9 @@ class Emitted:
                 for port, state in zip(_ports(graph.states, "state"), graph.states, strict=True)
             ),
             outputs=_ports(graph.results, "output", outputs),
-            arena_bytes=self._layout().arena_bytes,
+            arena_bytes=layout.arena_bytes,
+            scratch_bytes=layout.scratch_bytes,
+            parallelism=1 if self.debug else self._worth.threads,
             faults=faults,
             target=MachineTarget(self.target.triple, self.target.cpu, self.target.features),
         )
@@ -113,6 +125,7 @@ def emit(schedule: Schedule, target: Target, debug: bool = False) -> Emitted:
     """Emit every kernel of a schedule for `target`. debug: red zones around the buffers, checked after each kernel;
     the schedule must have been planned with room for them (`graphc.passes.pipeline.lower(..., red_zone=ZONE)`)."""
     kernels = tuple(emit_kernel(launch.op, slots_of(launch)[0], target) for launch in schedule.launches)
+    schedule, kernels = partition(schedule, kernels, target)
     return Emitted(schedule, target, kernels, debug)
 
 

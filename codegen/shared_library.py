@@ -39,7 +39,7 @@ def link_shared_library(image: bytes, path: Path, compiler: list[str]) -> None:
         source.write_bytes(image)
         # The soname: what links with build/x.so then looks for x.so. There is nothing to run when it is loaded.
         soname = ["-Xlinker", "-soname", "-Xlinker", path.name]
-        options = ["-shared", "-nostartfiles", *soname, "-o", str(made), str(source), "-lm"]
+        options = ["-shared", "-nostartfiles", *soname, "-o", str(made), str(source), "-lm", "-pthread"]
         done = subprocess.run([*compiler, *options], capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise OSError(f"{shlex.join(compiler)} failed with status {done.returncode}: {done.stderr.strip()}")

@@ -48,6 +48,7 @@ _NAMES = {
     "graphc.exporting": "export",
     "graphc.checkpoint": "load save",
     "graphc.runtime.artifact": "ArtifactError load_program",
+    "graphc.runtime.pool": "get_num_threads set_num_threads",
     "graphc.runtime.checkpoint": "CheckpointError",
     "graphc.errors": """
         AttributeValueError AutogradError DTypeError DifferentiationError GraphcError OutOfRangeError ShapeError

@@ -196,6 +196,8 @@ from graphc.random import set_rng_state as set_rng_state
 from graphc.runtime.artifact import ArtifactError as ArtifactError
 from graphc.runtime.artifact import load_program as load_program
 from graphc.runtime.checkpoint import CheckpointError as CheckpointError
+from graphc.runtime.pool import get_num_threads as get_num_threads
+from graphc.runtime.pool import set_num_threads as set_num_threads
 from graphc.tensors.base import Size as Size
 from graphc.tensors.interchange import allclose as allclose
 from graphc.tensors.interchange import equal as equal

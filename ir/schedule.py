@@ -31,14 +31,31 @@ class Buffer:
         return (self.space, self.offset if self.space == "arena" else self.index)
 
 
+@dataclass(frozen=True)
+class Partition:
+    """How the work of a launch is shared out among threads: `units` that do not depend on one another, whatever the
+    number of threads, each of about `cost` nanoseconds of one thread.
+
+    The launches between two barriers are one phase. Each thread takes one stretch of all their units, laid end to end,
+    of about equal cost. Launches of a phase with one `strand` are the exception: they have one unit each, and run one
+    after another on the same thread, so they may depend on one another.
+    """
+
+    units: int
+    cost: int
+    strand: int
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """Run one kernel: `op` is a `fused` op of the graph; `reads` holds its operands' buffers, `writes` its results'.
-    A result that shares its place with an operand is updated in place."""
+    A result that shares its place with an operand is updated in place. `partition` is known once the kernel is
+    emitted."""
 
     op: Op
     reads: tuple[Buffer, ...]
     writes: tuple[Buffer, ...]
+    partition: Partition | None = None
 
 
 @dataclass(frozen=True)
@@ -63,3 +80,14 @@ class Schedule:
     @property
     def launches(self) -> list[Launch]:
         return [node for node in self.body if isinstance(node, Launch)]
+
+    @property
+    def phases(self) -> list[list[Launch]]:
+        """The launches, cut at the barriers."""
+        found: list[list[Launch]] = [[]]
+        for node in self.body:
+            if isinstance(node, Barrier):
+                found.append([])
+            else:
+                found[-1].append(node)
+        return found

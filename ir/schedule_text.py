@@ -6,12 +6,14 @@
       %x = input 0         ; f32[64,784]
       %fc.weight = state 0 ; f32[128,784]
       %0 = arena 0         ; f32[64,128], launches 0 to 4
-      launch %0            ; 0: contraction of contract, add, relu; reads %x, %fc.weight
+      launch %0 units 8 cost 3100 strand 0 ; 0: contraction of contract, add, relu; reads %x, %fc.weight
       barrier
-      launch %1            ; ...
+      launch %1 ...
     }
 
-A launch is named by the results of its kernel. Comments are for the reader.
+A launch is named by the results of its kernel. What follows is its partition, once kernels are emitted: into how many
+units its work is cut, what one costs in estimated nanoseconds, and its strand (see `graphc.ir.schedule.Partition`).
+Comments are for the reader.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphc.ir.graph import Graph, Op, Value, same_graph
-from graphc.ir.schedule import SPACES, Barrier, Buffer, Launch, Node, Schedule
+from graphc.ir.schedule import SPACES, Barrier, Buffer, Launch, Node, Partition, Schedule
 from graphc.ir.text.cursor import Cursor, suggestion
 from graphc.ir.text.lexer import Source, Token, name_text
 from graphc.ir.text.names import Names, name_list, value_names
@@ -52,7 +54,8 @@ def parse_schedule(text: str, filename: str = "<text>") -> Schedule:
 
 
 def same_schedule(a: Schedule, b: Schedule) -> bool:
-    """Structural equality: equal graphs, the same place for every value, the same launches and barriers in order."""
+    """Structural equality: equal graphs, the same place for every value, the same launches, with the same partitions,
+    and barriers in order."""
     return (
         same_graph(a.graph, b.graph)
         and a.arena_bytes == b.arena_bytes
@@ -74,9 +77,9 @@ def _places(schedule: Schedule) -> list[tuple[str, int] | None]:
     return [buffers[v].place if v in buffers else None for v in values_of(schedule.graph)]
 
 
-def _order(schedule: Schedule) -> list[int | None]:
+def _order(schedule: Schedule) -> list[tuple[int, Partition | None] | None]:
     position = {op: i for i, op in enumerate(schedule.graph.ops)}
-    return [position[node.op] if isinstance(node, Launch) else None for node in schedule.body]
+    return [(position[node.op], node.partition) if isinstance(node, Launch) else None for node in schedule.body]
 
 
 def _buffer_rows(schedule: Schedule, names: Names) -> Iterator[tuple[str, str]]:
@@ -112,8 +115,10 @@ def _body_rows(schedule: Schedule, names: Names) -> Iterator[tuple[str, str]]:
         comment = f"{number}: {node.op.attributes['kind']} of {inside}" + (f"; reads {reads}" if reads else "")
         places = {b.place for b in node.reads}
         updated = [names[v] for v, b in zip(node.op.results, node.writes, strict=True) if b.place in places]
+        share = node.partition
+        partition = f" units {share.units} cost {share.cost} strand {share.strand}" if share else ""
         yield (
-            f"launch {name_list(node.op.results, names)}",
+            f"launch {name_list(node.op.results, names)}{partition}",
             comment + (f"; {', '.join(updated)} in place" if updated else ""),
         )
         number += 1
@@ -184,7 +189,16 @@ class _ScheduleParser:
         missing = next((v for v in (*op.operands, *op.results) if v not in buffers), None)
         if missing is not None:
             raise cursor.error(f"there is no place for {self.names[missing]}", keyword)
-        return _launch(op, buffers)
+        return _launch(op, buffers, self.partition())
+
+    def partition(self) -> Partition | None:
+        if not self.cursor.accept("units"):
+            return None
+        units = self.number("how many units of work")
+        self.cursor.expect("cost")
+        cost = self.number("the cost of a unit in nanoseconds")
+        self.cursor.expect("strand")
+        return Partition(units, cost, self.number("the number of the strand"))
 
     def value(self) -> tuple[Token, Value]:
         token = self.cursor.expect("value", "a value")
@@ -200,8 +214,8 @@ class _ScheduleParser:
         return int(token.text)
 
 
-def _launch(op: Op, buffers: dict[Value, Buffer]) -> Launch:
-    return Launch(op, tuple(buffers[v] for v in op.operands), tuple(buffers[v] for v in op.results))
+def _launch(op: Op, buffers: dict[Value, Buffer], partition: Partition | None) -> Launch:
+    return Launch(op, tuple(buffers[v] for v in op.operands), tuple(buffers[v] for v in op.results), partition)
 
 
 def _spelled(token: Token) -> str:

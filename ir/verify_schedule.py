@@ -10,8 +10,10 @@
 6. At the end, every output and every state holds its final value.
 7. The buffers of one launch do not overlap where one of them is written; but a result may lie in the very place of an
    operand that the kernel may update in place, unless another result lies there too.
-8. Launches with no barrier between them do not touch memory that one of them writes.
+8. Launches with no barrier between them do not touch memory that one of them writes; but those of one strand may,
+   where none that comes before can fault.
 9. No state is overwritten by a kernel that can fault, nor before the barrier that follows the last such kernel.
+10. All launches have a partition, or none has; launches that share a strand within a phase have one unit each.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def verify_schedule(schedule: Schedule) -> None:
     for launch in schedule.launches:
         _check_overlap_within(launch)
     _check_barriers(schedule)
+    _check_partitions(schedule)
     _check_contents(schedule)
     _check_faults(schedule)
 
@@ -149,19 +152,40 @@ def _check_overlap_within(launch: Launch) -> None:
 
 
 def _check_barriers(schedule: Schedule) -> None:
-    reads: list[tuple[Span, str]] = []
-    writes: list[tuple[Span, str]] = []
-    for node in schedule.body:
-        if isinstance(node, Barrier):
-            reads, writes = [], []
-            continue
-        for buffers, conflicting in ((node.reads, writes), (node.writes, [*reads, *writes])):
-            for buffer in buffers:
-                for span, name in conflicting:
-                    if spans_overlap(span_of(buffer), span):
-                        raise _fail(7, f"no barrier stands between uses of {name} and {buffer.name}", node.op)
-        reads += [(span_of(b), b.name) for b in node.reads]
-        writes += [(span_of(b), b.name) for b in node.writes]
+    for phase in schedule.phases:
+        reads: list[tuple[Buffer, Launch]] = []
+        writes: list[tuple[Buffer, Launch]] = []
+        for launch in phase:
+            for buffers, conflicting in ((launch.reads, writes), (launch.writes, [*reads, *writes])):
+                for buffer in buffers:
+                    for other, user in conflicting:
+                        if spans_overlap(span_of(buffer), span_of(other)) and not _follows(user, launch):
+                            text = f"no barrier stands between uses of {other.name} and {buffer.name}"
+                            raise _fail(7, text, launch.op)
+            reads += [(b, launch) for b in launch.reads]
+            writes += [(b, launch) for b in launch.writes]
+
+
+def _follows(first: Launch, second: Launch) -> bool:
+    """Whether one thread runs the second right after the first, come what may."""
+    a, b = first.partition, second.partition
+    return a is not None and b is not None and a.strand == b.strand and not can_fault(first.op)
+
+
+def _check_partitions(schedule: Schedule) -> None:
+    partitions = [launch.partition for launch in schedule.launches]
+    if None in partitions and any(partitions):
+        raise _fail(10, "some launches have a partition, and some have none")
+    for phase in schedule.phases:
+        seen: dict[int, int] = {}
+        for launch in phase:
+            if launch.partition is None:
+                continue
+            strand, units = launch.partition.strand, launch.partition.units
+            if strand in seen and not units == seen[strand] == 1:
+                text = f"launches of {seen[strand]} and {units} units share strand {strand}; those of a strand have one"
+                raise _fail(10, text, launch.op)
+            seen[strand] = units
 
 
 def _check_contents(schedule: Schedule) -> None:

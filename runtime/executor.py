@@ -15,6 +15,7 @@ import numpy as np
 from graphc.ir.errors import DTypeError, ShapeError
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import address_of, aligned_bytes
+from graphc.runtime.pool import checked_threads, follow, pool_address
 from graphc.runtime.program import ALIGNMENT, Port, Program
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +27,8 @@ class _Context(ctypes.Structure):
         ("inputs", ctypes.c_size_t),
         ("states", ctypes.c_size_t),
         ("outputs", ctypes.c_size_t),
-        ("fault", ctypes.c_int32),
+        ("pool", ctypes.c_size_t),
+        ("threads", ctypes.c_int64),
     )
 
 
@@ -35,10 +37,12 @@ class Executor:
 
     states: one array per state port, dense row-major, aligned to 64 bytes; the program updates them in place. Who
         gives the same array to two executors sees to it that they do not run at the same time.
+    threads: on how many threads to run; None for as many as `set_num_threads` says, or fewer where the program gains
+        nothing from more.
     Raises ShapeError or DTypeError where a state does not fit its port, and ValueError where its memory does not.
     """
 
-    def __init__(self, program: Program, states: Sequence[Array]):
+    def __init__(self, program: Program, states: Sequence[Array], threads: int | None = None):
         self.program = program
         self.states = tuple(states)
         _check_count("state", program.states, self.states)
@@ -47,9 +51,37 @@ class Executor:
         _check_memory(program.states, self.states)
         self._kinds = [(port.type.shape, port.type.dtype.numpy, port) for port in program.inputs]
         self._loaded = LoadedProgram(program)
-        self._arena = aligned_bytes(program.arena_bytes)
         self._lock = threading.Lock()
+        self._context = _Context()
         self._hot = self._precomputed()
+        self._asked = None if threads is None else checked_threads(threads)
+        follow(self)
+
+    @property
+    def threads(self) -> int:
+        """On how many threads a call runs."""
+        return int(self._context.threads)
+
+    def use_threads(self, count: int) -> None:
+        """The process's number of threads is `count` from now on."""
+        self._run_on(self._asked or min(count, self.program.parallelism))
+
+    def pause(self) -> None:
+        """Wait for a call under way, and let none start."""
+        self._lock.acquire()
+
+    def resume(self) -> None:
+        """Let calls start again."""
+        self._lock.release()
+
+    def _run_on(self, count: int) -> None:
+        if count == self._context.threads:
+            return
+        with self._lock:
+            self._arena = aligned_bytes(self.program.memory_bytes(count))
+            self._context.arena = address_of(self._arena)
+            self._context.pool = pool_address() if count > 1 else 0
+            self._context.threads = count
 
     def _precomputed(self) -> tuple[Any, ...]:
         """Everything that `run` needs, so that it looks nothing up."""
@@ -59,7 +91,8 @@ class Executor:
         states = (ctypes.c_size_t * len(self.states))(*map(address_of, self.states))
         inputs_at = ctypes.addressof(pointers)
         outputs_at = inputs_at + len(program.inputs) * ctypes.sizeof(ctypes.c_size_t)
-        context = _Context(address_of(self._arena), inputs_at, ctypes.addressof(states), outputs_at, 0)
+        context = self._context
+        context.inputs, context.states, context.outputs = inputs_at, ctypes.addressof(states), outputs_at
         updated = sorted(
             _span(array)
             for port, array in zip(program.states, self.states, strict=True)
@@ -76,7 +109,7 @@ class Executor:
             [first for first, _ in updated],
             [end for _, end in updated],
             [(port.type.shape, port.type.dtype.numpy) for port in program.outputs],
-            (context, states),  # what addresses above point to
+            states,  # which the context points to
         )
 
     def __call__(self, *inputs: Array | float) -> list[Array]:

@@ -24,7 +24,7 @@ def _initialize() -> None:
     llvm.initialize_native_asmprinter()
 
 
-def _new_jit() -> llvm.LLJIT:
+def new_session() -> llvm.LLJIT:
     """A compiler session. Each program has its own: a session keeps the names of all libraries it ever held."""
     _initialize()
     return llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(jit=True))
@@ -60,5 +60,5 @@ class LoadedProgram:
         builder = llvm.JITLibraryBuilder()
         for image in program.objects:
             builder.add_object_img(image)
-        self._tracker = builder.add_current_process().export_symbol(program.entry).link(_new_jit(), "program")
+        self._tracker = builder.add_current_process().export_symbol(program.entry).link(new_session(), "program")
         self.entry: Entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._tracker[program.entry])

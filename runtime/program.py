@@ -3,15 +3,17 @@
 The entry is `int32_t entry(struct context *)`, with
 
     struct context {
-        void *arena;            /* arena_bytes, 64-byte aligned; its content means nothing between calls */
+        void *arena;            /* 64-byte aligned; its content means nothing between calls */
         void *const *inputs;    /* one pointer per input, in order; dense row-major, aligned to its elements */
         void *const *states;    /* one per state; updated in place */
         void *const *outputs;   /* one per output */
-        int32_t fault;          /* scratch space of the range checks */
+        void *pool;             /* a thread pool of `graphc.runtime.pool_ir`; may be NULL for one thread */
+        int64_t threads;        /* how many to run on; the arena has arena_bytes + threads * scratch_bytes */
     };
 
 It returns 0, or i + 1 after `faults[i]`: no state has been written then. No two buffers may overlap, but that inputs
-may share memory with one another and with states that the program does not update.
+may share memory with one another and with states that the program does not update. The results have the same bits for
+any number of threads.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ class MachineTarget:
 
 @dataclass(frozen=True)
 class Program:
-    """`objects` are relocatable ELF objects that together define `entry` and refer to libc and libm only."""
+    """`objects` are relocatable ELF objects that together define `entry` and refer to libc, libm and POSIX threads.
+    `parallelism` is how many threads a run gains from, at most, by an estimate of its work."""
 
     name: str
     entry: str
@@ -88,8 +91,14 @@ class Program:
     states: tuple[Port, ...]
     outputs: tuple[Port, ...]
     arena_bytes: int
+    scratch_bytes: int
+    parallelism: int
     faults: tuple[Fault, ...]
     target: MachineTarget
+
+    def memory_bytes(self, threads: int) -> int:
+        """The size of the arena of a run on so many threads."""
+        return self.arena_bytes + threads * self.scratch_bytes
 
 
 def state_header(ports: Sequence[Port]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from graphc.compiler.function import CompiledFunction
 from graphc.compiler.modules import compile_class, compile_module
 from graphc.nn.module import Module
+from graphc.runtime.pool import checked_threads
 
 
 def compile(
@@ -17,6 +18,7 @@ def compile(
     static_argnames: Sequence[str] = (),
     dump: str | None = None,
     name: str | None = None,
+    threads: int | None = None,
 ) -> Any:
     """Compile a function of tensors, a module class, or a module. Use as `@graphc.compile`, with or without options, or
     as `net = graphc.compile(net)`.
@@ -26,14 +28,18 @@ def compile(
         arrays; other numbers and strings are static anyway. A new value compiles a new version.
     dump: a folder into which every stage of each compile is written (also: GRAPHC_DUMP).
     name: the program's name; the function's by default.
+    threads: on how many threads the program runs; by default on as many as `graphc.get_num_threads()` says, or fewer
+        where its work is too little to be shared out. Results have the same bits for any number.
 
-    A module stays what it is: parameters are shared with the eager one. Raises TypeError for anything else.
+    A module stays what it is: parameters are shared with the eager one. Raises TypeError for anything else, and
+    ValueError for a number of threads below 1 or above 256.
     """
     options: dict[str, Any] = {
         "keep_grads": keep_grads,
         "static_argnames": static_argnames,
         "dump": dump,
         "name": name,
+        "threads": None if threads is None else checked_threads(threads),
     }
     if target is None:
         return lambda found: compile(found, **options)

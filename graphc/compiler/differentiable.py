@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.compiler.binding import BoundStates
 from graphc.compiler.executors import build_executor
+from graphc.compiler.options import ProgramOptions
 from graphc.compiler.residuals import split
 from graphc.dispatch import attach, edge_of, needs_grad, saved
 from graphc.errors import AutogradError, fail
@@ -23,8 +24,9 @@ Array = np.ndarray[Any, Any]
 class Backward:
     """The backward half of a compiled function. `forward` is the other half: it returns the residuals too."""
 
-    def __init__(self, name: str, captured: Captured, bound: BoundStates):
+    def __init__(self, name: str, captured: Captured, bound: BoundStates, options: ProgramOptions):
         self._name = name
+        self._options = options
         self._recorded = [i for i, recorded in enumerate(captured.recorded) if recorded]
         self._outputs = list(dict.fromkeys(captured.outputs[i] for i in self._recorded))
         self._places = [self._outputs.index(captured.outputs[i]) for i in self._recorded]
@@ -63,7 +65,7 @@ class Backward:
         group = self._group.acquire()
         try:
             if self._executor is None:
-                self._executor = build_executor(self._halves.backward, self._memory)
+                self._executor = build_executor(self._halves.backward, self._memory, self._options)
             return self._executor.run([*seeds, *inputs, *residuals])
         finally:
             group.lock.release()

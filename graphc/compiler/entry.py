@@ -11,6 +11,7 @@ from graphc.autograd import accumulate
 from graphc.compiler.binding import BoundStates
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import build_executor
+from graphc.compiler.options import DEFAULT, ProgramOptions
 from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, StateError, TracingError, fail
 from graphc.ir.types import type_of
@@ -32,16 +33,16 @@ STALE: Any = object()
 class Entry:
     """A traced and compiled version of `name`, for one signature and one set of Python values."""
 
-    def __init__(self, name: str, captured: Captured):
+    def __init__(self, name: str, captured: Captured, options: ProgramOptions = DEFAULT):
         self.name = name
         self.captured = captured
         self._bound = BoundStates([state.storage for state in captured.states])
         self._backward: Backward | None = None
         graph = captured.graph
         if any(captured.recorded):
-            self._backward = Backward(name, captured, self._bound)
+            self._backward = Backward(name, captured, self._bound, options)
             graph = self._backward.forward
-        self._executor = build_executor(graph, self._bound.arrays, captured.seconds)
+        self._executor = build_executor(graph, self._bound.arrays, options, captured.seconds)
         self._scalars = [reading.getter for reading in captured.scalars]
         self._guards = [(reading.getter, reading.value) for reading in captured.guards]
         self._types = [v.type for v in captured.graph.results]

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.codegen.compile_times import recorded, stage
 from graphc.codegen.host import host_target
+from graphc.compiler.options import DEFAULT, ProgramOptions
 from graphc.compiler.programs import program_for
 from graphc.ir.graph import Graph
 from graphc.ir.schedule import Schedule
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def build_executor(graph: Graph, states: Sequence[Array], trace_seconds: float = 0.0) -> Executor:
+def build_executor(
+    graph: Graph, states: Sequence[Array], options: ProgramOptions = DEFAULT, trace_seconds: float = 0.0
+) -> Executor:
     """Compile a graph (of the stage `traced` or `differentiated`), or find its program in the cache, and bind it to the
     memory of its states. `trace_seconds` is what it took to trace it, for GRAPHC_LOG=compile."""
     with recorded() as times:
         times.add("trace", trace_seconds)
         program = program_for(graph, times)
         with stage("load"):
-            executor = Executor(program, states)
+            executor = Executor(program, states, options.threads)
     if wanted("compile"):
         log("compile", times.describe(graph.name))
     return executor

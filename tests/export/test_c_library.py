@@ -229,10 +229,13 @@ LIBC = {
     "memset",
 }
 LIBC |= {"remove", "rename", "strlen"}
+THREADS = {f"pthread_{name}" for name in ("cond_broadcast", "cond_wait", "create", "join", "sigmask")}
+THREADS |= {"pthread_mutex_lock", "pthread_mutex_unlock", "sched_yield", "clock_gettime", "getpid"}
+LIBC |= THREADS | {"bcmp", "getenv", "strtol", "sysconf"}
 LIBM = {"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "pow", "fmod", "fmodf", "exp2", "exp10", "ldexp"}
 LIBM |= {"sincos"}  # of glibc and musl: LLVM joins sin and cos
 WEAK = {"__cxa_finalize", "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable"}
-INTERFACE = {f"step_{name}" for name in ("init", "step", "state", "save", "message", "free", "run")}
+INTERFACE = {f"step_{name}" for name in ("init", "step", "threads", "state", "save", "message", "free", "run")}
 
 
 def symbols(path: Path, *options: str) -> set[str]:
@@ -259,12 +262,12 @@ def wide_graph() -> Graph:
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("target", ["host", "x86-64-v2", "x86-64-v3"])
 @pytest.mark.parametrize("graph", [wide_graph(), mlp("adam", (20, 16, 3), 8, dropout=True)], ids=["wide", "mlp"])
-def test_only_libc_and_libm_are_needed(tmp_path: Path, graph: Graph, target: str, debug: bool) -> None:
+def test_only_libc_libm_and_threads_are_needed(tmp_path: Path, graph: Graph, target: str, debug: bool) -> None:
     states = arguments(graph)[1]
     export_graph(graph, states, tmp_path / "step", target=target, debug=debug)
     needed = symbols(tmp_path / "step.so", "-D", "--undefined-only")
     assert needed <= LIBC | LIBM | WEAK
-    assert needed & LIBC
+    assert needed >= THREADS
     assert symbols(tmp_path / "step.o", "--undefined-only") <= LIBC | LIBM | {"_GLOBAL_OFFSET_TABLE_"}
     assert symbols(tmp_path / "step.so", "-D", "--defined-only") == INTERFACE
     assert symbols(tmp_path / "step.o", "-g", "--defined-only") == INTERFACE
@@ -329,6 +332,8 @@ HEADER_PROGRAM = Program(
     ),
     outputs=(Port("self", TensorType(f32, ())), Port("output", TensorType(bool_, (4,)))),
     arena_bytes=0,
+    scratch_bytes=64,
+    parallelism=4,
     faults=(),
     target=MachineTarget("x86_64-unknown-linux-gnu", "*/ cpu", ""),
 )

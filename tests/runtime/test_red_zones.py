@@ -84,10 +84,11 @@ def test_a_fault_of_the_kernel_is_told_first() -> None:
 @pytest.mark.parametrize("graph", [mlp("adam", (20, 16, 3), 8), transformer_block()], ids=["mlp", "transformer"])
 def test_zones_surround_every_buffer(graph: Graph) -> None:
     host = find_target("host")
-    schedule = lower(graph, host, red_zone=ZONE).schedule
-    kernels = emit(schedule, host, debug=True).kernels
+    emitted = emit(lower(graph, host, red_zone=ZONE).schedule, host, debug=True)
+    schedule, kernels = emitted.schedule, emitted.kernels
     layout = plan_layout(schedule, kernels, debug=True)
-    zone = np.zeros(layout.arena_bytes, bool)
+    total = layout.arena_bytes + layout.scratch_bytes
+    zone = np.zeros(total, bool)
     for offset, length in layout.red_zones:
         assert not zone[offset : offset + length].any()
         zone[offset : offset + length] = True
@@ -98,7 +99,7 @@ def test_zones_surround_every_buffer(graph: Graph) -> None:
         assert not zone[offset : offset + size].any()
         assert zone[offset - ZONE : offset].all()
         assert zone[offset + size : offset + size + ZONE].all()
-    assert layout.arena_bytes == sum(layout.red_zones[-1])
+    assert total == sum(layout.red_zones[-1])
 
 
 def test_a_schedule_without_room() -> None:
