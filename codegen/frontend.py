@@ -1,81 +1,73 @@
-"""Numba as a front end: kernel source -> LLVM IR, typed and lowered but not optimised.
+"""Numba as a front end: kernel source -> SSA form with a type for every variable -> LLVM IR, not optimised.
 
-Every use of Numba's internals is in this file (numba 0.68). A capturing code library keeps the IR instead of compiling
-it, and a short pass pipeline leaves out everything that serves Python objects. No global option of Numba's is touched.
+Numba's interpreter of bytecode, its SSA construction and its type inference are used, each by itself (numba 0.68), with
+a typing context that knows the kernel language only. No global option and no registry of Numba's is touched, and its
+CPU target, whose registries take half a second to load, is never made.
 """
 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import codegen, compiler, cpu, registry
+from numba.core import types
+from numba.core.bytecode import ByteCode, FunctionIdentity
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import PassManager
-from numba.core.typed_passes import (
-    IRLegalization,
-    NativeLowering,
-    NoPythonBackend,
-    NopythonTypeInference,
-    PreLowerStripPhis,
-)
-from numba.core.untyped_passes import FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
+from numba.core.errors import TypingError
+from numba.core.interpreter import Interpreter
+from numba.core.ir_utils import build_definitions
+from numba.core.ssa import reconstruct_ssa
+from numba.core.typeinfer import TypeInferer
+from numba.core.typing.context import BaseContext
 
+import graphc.codegen.intrinsics
+import graphc.codegen.python_constructs  # noqa: F401 - both fill FUNCTIONS
 from graphc.codegen.intrinsics import STORAGE_TYPES
+from graphc.codegen.kernel_functions import FUNCTIONS, KernelFunction
 from graphc.codegen.language import LANGUAGE
+from graphc.codegen.lowering import lower
 from graphc.ir.types import DType
 
-_PASSES = (
-    TranslateByteCode,
-    FixupArgs,
-    IRProcessing,
-    ReconstructSSA,
-    NopythonTypeInference,
-    PreLowerStripPhis,
-    IRLegalization,
-    NativeLowering,
-    NoPythonBackend,
-)
-_TRAILING = (types.CPointer(types.uint8), types.CPointer(types.int32), types.int64, types.int64)
-_TRAILING_NAMES = ("scratch", "fault", "lo", "hi")
+_TRAILING = {
+    "scratch": types.CPointer(types.uint8),
+    "fault": types.CPointer(types.int32),
+    "lo": types.int64,
+    "hi": types.int64,
+}
 
 
-class _CapturingLibrary(codegen.CodeLibrary):
-    """Keeps the modules that Numba hands over for compilation."""
+class _Constraints:
+    """What inference iterates over until the types are known. Numba's own also collects warnings for each step, of
+    which there are none here."""
 
-    def __init__(self, target_codegen: Any, name: str):
-        super().__init__(target_codegen, name)
-        self.modules: list[ir.Module] = []
+    def __init__(self) -> None:
+        self._steps: list[Any] = []
 
-    def add_ir_module(self, module: ir.Module) -> None:
-        self.modules.append(module)
+    def append(self, step: Any) -> None:
+        self._steps.append(step)
 
-    def add_linking_library(self, library: Any) -> None:
-        pass
-
-    def enable_object_caching(self) -> None:
-        pass
-
-    def finalize(self) -> None:
-        pass
-
-    def _unavailable(self, *args: Any) -> Any:
-        raise NotImplementedError
-
-    get_function = get_llvm_str = get_asm_str = get_defined_functions = get_pointer_to_function = _unavailable
+    def propagate(self, inferer: Any) -> list[TypingError]:
+        """Take every step once; the errors, which count if nothing changes any more."""
+        errors = []
+        for step in self._steps:
+            try:
+                step(inferer)
+            except TypingError as error:
+                errors.append(error)
+        return errors
 
 
-class _LoweringPipeline(compiler.CompilerBase):
-    def define_pipelines(self) -> list[PassManager]:
-        manager = PassManager("kernel")
-        for each in _PASSES:
-            manager.add_pass(each, each.__name__)
-        manager.finalize()
-        return [manager]
+class _TypingContext(BaseContext):
+    """Knows the kernel language, and nothing else that can be called."""
+
+    def resolve_value_type(self, value: Any) -> Any:
+        return FUNCTIONS[value] if callable(value) and value in FUNCTIONS else super().resolve_value_type(value)
+
+    def resolve_function_type(self, function: Any, args: Any, keywords: Any) -> Any:
+        known = function if isinstance(function, KernelFunction) else FUNCTIONS.get(function)
+        return None if known is None else known.get_call_type(self, args, keywords)
 
 
 def python_kernel(source: str, name: str) -> Callable[..., None]:
@@ -100,57 +92,32 @@ def llvm_ir(source: str, params: Sequence[DType], units: int, symbol: str, attri
     `attributes` are function attributes in LLVM's syntax. No two pointers overlap, and 0 <= lo, hi <= units. Raises
     numba.core.errors.TypingError where the source breaks the typing rules of the kernel language.
     """
-    function = _define(source, symbol)
-    pointers = tuple(types.CPointer(STORAGE_TYPES[p]) for p in params)
-    module, name = _lower(function, (*pointers, *_TRAILING), symbol)
-    body = f"{symbol}.body"
-    for variable in module.global_values:
-        if isinstance(variable, ir.GlobalVariable) and variable.linkage == "common":
-            variable.linkage = "internal"  # Numba's environment pointer, which nothing refers to
-    inner = module.get_global(name)
-    inner.linkage = "internal"
-    inner.attributes.add("alwaysinline")
-    module.name = symbol
-    return str(module).replace(name, body) + _wrapper(symbol, body, len(params), units, attributes)
-
-
-def _lower(function: Callable[..., Any], arguments: tuple[types.Type, ...], name: str) -> tuple[ir.Module, str]:
-    """Numba's module for the function, and the name it gave it."""
-    flags: Any = compiler.Flags()
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = flags.noalias = True
-    flags.nrt = False
-    flags.error_model = "numpy"
-    flags.fastmath = cpu.FastMathOptions({"contract"})
+    pointers = {f"p{i}": types.CPointer(STORAGE_TYPES[p]) for i, p in enumerate(params)}
+    arguments = {**pointers, **_TRAILING}
     with global_compiler_lock:
-        target = registry.cpu_target
-        library = _CapturingLibrary(target.target_context.codegen(), name)
-        compiled = compiler.compile_extra(
-            target.typing_context,
-            target.target_context,
-            function,
-            arguments,
-            types.void,
-            flags,
-            {},
-            library=library,
-            pipeline_class=_LoweringPipeline,
-        )
-    (module,) = library.modules
-    return module, compiled.fndesc.llvm_func_name
-
-
-def _wrapper(symbol: str, body: str, n_params: int, units: int, attributes: str) -> str:
-    """The kernel's own function. Numba's has a place for a result and one for an exception, and returns a status: no
-    kernel uses them, and they vanish when it is inlined here."""
-    pointers = [f"%p{i}" for i in range(n_params)] + ["%scratch", "%fault"]
+        module = lower(*_inferred(_define(source, symbol), arguments), arguments, symbol)
+    # llvmlite knows neither of these attributes
     bounded = f"i64 range(i64 0, {units + 1})"
-    parameters = [f"ptr noalias {p}" for p in pointers] + [f"{bounded} %lo", f"{bounded} %hi"]
-    arguments = ["ptr %result", "ptr %exception", *(f"ptr {p}" for p in pointers), "i64 %lo", "i64 %hi"]
-    return f"""
-define void @{symbol}({", ".join(parameters)}) nounwind {attributes} {{
-  %result = alloca ptr
-  %exception = alloca ptr
-  %status = call i32 @"{body}"({", ".join(arguments)})
-  ret void
-}}
-"""
+    text = str(module)
+    given, wanted = 'i64 %"lo", i64 %"hi")', f'{bounded} %"lo", {bounded} %"hi") nounwind {attributes}'
+    assert text.count(given) == 1
+    return text.replace(given, wanted)
+
+
+def _inferred(
+    function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[Mapping[int, Any], Mapping[str, Any], Mapping[Any, Any]]:
+    """The function in SSA form, the types of its variables, and the signatures of its calls."""
+    identity = FunctionIdentity.from_function(function)
+    code = reconstruct_ssa(Interpreter(identity).interpret(ByteCode(identity)))
+    code._definitions = build_definitions(code.blocks)
+    context = _TypingContext()
+    inferer: Any = TypeInferer(context, code, None)
+    inferer.constraints = _Constraints()
+    for index, (name, type_) in enumerate(arguments.items()):
+        inferer.seed_argument(name, index, type_)
+    inferer.seed_return(types.none)
+    inferer.build_constraint()
+    inferer.propagate()
+    typemap, _, signatures = inferer.unify()
+    return code.blocks, typemap, signatures

@@ -39,6 +39,18 @@ def _rounds_down(b: Builder, remainder: Value, y: Value) -> Value:
     return b.and_(b.icmp_signed("!=", remainder, zero), b.icmp_signed("<", b.xor(remainder, y), zero))
 
 
+def floor_quotient(b: Builder, x: Value, y: Value) -> Value:
+    """x // y of signed integers, y > 0."""
+    correction = b.zext(_rounds_down(b, b.srem(x, y), y), x.type)
+    return b.sub(b.sdiv(x, y), correction, flags=["nsw"])
+
+
+def floor_remainder(b: Builder, x: Value, y: Value) -> Value:
+    """x % y of signed integers, y > 0."""
+    remainder = b.srem(x, y)
+    return b.select(_rounds_down(b, remainder, y), b.add(remainder, y, flags=["nsw"]), remainder)
+
+
 def floor_div(b: Builder, dtype: DType, x: Value, y: Value, fault: Value) -> Value:
     if dtype.is_float:
         return _float_floor_div(b, x, y)

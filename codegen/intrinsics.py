@@ -1,22 +1,19 @@
 """Teaches Numba the kernel language: how each function of `plain` is typed, strictly, and lowered to LLVM.
 
-The functions are registered as they stand, through Numba's low-level extension interface: a call costs 0.3 ms of
-compile time, where `numba.extending.intrinsic` takes 0.4 and `x + y` 0.6.
+The functions are taught as they stand: `graphc.codegen.kernel_functions` keeps what is known of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from llvmlite import ir
-from numba import types
+from numba.core import types
 from numba.core.errors import TypingError
-from numba.core.typing.templates import AbstractTemplate, builtin_registry, signature
-from numba.extending import lower_builtin
 
 from graphc.codegen.conversions import HALF_BITS, HALF_ROUND, HALF_VALUE, emit_cast
 from graphc.codegen.integer_division import store_fault
+from graphc.codegen.kernel_functions import Lower, Types, plain, teach
 from graphc.codegen.llvm_values import REGISTER_TYPES, Value
 from graphc.codegen.plain import PLAIN
 from graphc.codegen.primitives import EMIT, FAULTING
@@ -38,32 +35,20 @@ NUMBA_TYPES: dict[DType, types.Type] = {
 _DTYPES = {numba_type: dtype for dtype, numba_type in NUMBA_TYPES.items()}
 STORAGE_TYPES: dict[DType, types.Type] = {**NUMBA_TYPES, bool_: types.uint8, bf16: types.uint16, f16: types.uint16}
 
-Types = tuple[Any, ...]  # Numba types, which have no stubs
 Rule = Callable[[Types], types.Type]  # the result type; raises TypingError
-Lower = Callable[[ir.IRBuilder, Types, tuple[Value, ...]], Value]
 
 _FAULT = types.CPointer(types.int32)
 
 
 def _teach(name: str, arity: int, rule: Rule, lower: Lower) -> None:
     """Let kernels call `PLAIN[name]`, with `arity` operands."""
-    function = PLAIN[name]
 
-    class Typing(AbstractTemplate):
-        key = function
+    def result(operands: Types) -> types.Type:
+        if len(operands) != arity:
+            raise TypingError(f"{name} takes {arity} operands; got {len(operands)}")
+        return rule(operands)
 
-        def generic(self, args: Types, keywords: Any) -> Any:
-            if len(args) != arity or keywords:
-                raise TypingError(f"{name} takes {arity} operands, by position; got {len(args) + len(keywords)}")
-            operands = tuple(map(types.unliteral, args))
-            return signature(rule(operands), *operands)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[Value]) -> Value:
-        result = lower(builder, signature.args, tuple(args))
-        return context.get_dummy_value() if result is None else result
-
-    builtin_registry.register_global(function, types.Function(Typing))
-    lower_builtin(function, types.VarArg(types.Any))(generate)
+    teach(PLAIN[name], name, plain(result), lower)
 
 
 def _reject(name: str, operands: Types) -> TypingError:

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba.core import types
 from numba.core.errors import TypingError
-from numba.core.typing.templates import AbstractTemplate, builtin_registry, signature
-from numba.extending import lower_builtin
+from numba.core.typing.templates import signature
 
 from graphc.codegen import llvm_values as lv
+from graphc.codegen.kernel_functions import Types, llvm_type, teach
 from graphc.codegen.plain import fma
 
 Array = np.ndarray[Any, Any]
@@ -269,26 +269,21 @@ def _teach(
     become those of the variant that `build` makes; the others are integer literals, which select the variant."""
     name = function.__name__
 
-    class Typing(AbstractTemplate):
-        key = function
-        prefer_literal = True
+    def rule(args: Types) -> Any:
+        if any(not isinstance(args[i], types.CPointer) or args[i] != args[pointers[0]] for i in pointers):
+            raise TypingError(f"{name}: the pointers must be to one element type, got {args}")
+        others = [t for i, t in enumerate(args) if i not in pointers and i not in values]
+        if not all(isinstance(t, types.IntegerLiteral) for t in others):
+            raise TypingError(f"{name}: the tile's shape and strides must be integer literals, got {args}")
+        return signature(types.none, *(values.get(i, t) for i, t in enumerate(args)))
 
-        def generic(self, args: Sequence[Any], keywords: Any) -> Any:
-            if any(not isinstance(args[i], types.CPointer) or args[i] != args[pointers[0]] for i in pointers):
-                raise TypingError(f"{name}: the pointers must be to one element type, got {args}")
-            others = [t for i, t in enumerate(args) if i not in pointers and i not in values]
-            if not all(isinstance(t, types.IntegerLiteral) for t in others):
-                raise TypingError(f"{name}: the tile's shape and strides must be integer literals, got {args}")
-            return signature(types.none, *(values.get(i, t) for i, t in enumerate(args)))
+    def lower(b: ir.IRBuilder, operands: Types, args: tuple[lv.Value, ...]) -> None:
+        variant = [t.literal_value for t in operands if isinstance(t, types.IntegerLiteral)]
+        b.call(
+            build(b.module, llvm_type(operands[pointers[0]].dtype), *variant), [args[i] for i in (*pointers, *values)]
+        )
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[lv.Value]) -> lv.Value:
-        variant = [t.literal_value for t in signature.args if isinstance(t, types.IntegerLiteral)]
-        element = context.get_value_type(signature.args[pointers[0]].dtype)
-        builder.call(build(builder.module, element, *variant), [args[i] for i in (*pointers, *values)])
-        return context.get_dummy_value()
-
-    builtin_registry.register_global(function, types.Function(Typing))
-    lower_builtin(function, types.VarArg(types.Any))(generate)
+    teach(function, name, rule, lower)
 
 
 _teach(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.int64, 12: types.boolean})

@@ -96,10 +96,12 @@ def undefined_symbols(object_code: bytes) -> list[str]:
     return [text[o : text.index(b"\0", o)].decode() for o in offsets]
 
 
-def kernel_of(body: Sequence[str], params: Sequence[DType], scratch_bytes: int = 0) -> Loop:
-    """A kernel with the given lines as its body."""
+def kernel_of(
+    body: Sequence[str], params: Sequence[DType], scratch_bytes: int = 0, constants: Sequence[str] = ()
+) -> Loop:
+    """A kernel with the given lines as its body, and `constants` defined before it."""
     names = ", ".join(f"p{i}" for i in range(len(params)))
-    lines = [f"def kernel({names}, scratch, fault, lo, hi):", *(f"    {line}" for line in body)]
+    lines = [*constants, f"def kernel({names}, scratch, fault, lo, hi):", *(f"    {line}" for line in body)]
     return Loop(Kernel("\n".join(lines) + "\n", tuple(params), 1 << 40, scratch_bytes))
 
 

@@ -157,8 +157,11 @@ def test_a_fault_in_one_element_leaves_the_word_set(native: bool) -> None:
 
 
 def reduction(name: str, dtype: DType, start: str) -> Loop:
-    body = [f"acc = {start}", "for i in range(lo, hi):", f"    acc = {name}(acc, p0[i])", "p1[0] = acc"]
-    return kernel_of(body, (dtype, dtype))
+    """`start` is a constant, or the first element."""
+    constants = [] if start == "p0[0]" else [f"start = {start}"]
+    first = "start" if constants else start
+    body = [f"acc = {first}", "for i in range(lo, hi):", f"    acc = {name}(acc, p0[i])", "p1[0] = acc"]
+    return kernel_of(body, (dtype, dtype), constants=constants)
 
 
 CASES = [
@@ -208,13 +211,13 @@ def test_only_the_accumulating_add_is_reassociated() -> None:
     """(x + 1e8) - 1e8 must stay: nothing but the sum itself may be reordered."""
     loop = kernel_of(
         [
-            "big = f32(1e8)",
-            "acc = f32(0.0)",
+            "acc = zero",
             "for i in range(lo, hi):",
             "    acc = accumulate_add(acc, (p0[i] + big) - big)",
             "p1[0] = acc",
         ],
         (f32, f32),
+        constants=["big = f32(1e8)", "zero = f32(0.0)"],
     )
     x, result = np.full(64, 1.0, np.float32), np.empty(1, np.float32)
     loop.run(x, result, n=64)
