@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from graphc.ir import Block, Builder, TensorType, Value, f32, i64, parse
+from graphc.ir.ceilings import Ceilings, MemoryLevel
 from graphc.ir.op_cost import Work, work_of, work_per_element
 from graphc.passes.cost import cost
 from graphc.passes.schedule import schedule
@@ -56,4 +59,37 @@ def test_table() -> None:
     assert lines[0].split()[:3] == ["kernel", "kind", "ops"]
     assert "9 kernels" in lines[-2]
     assert lines[-1].startswith("arena: ")
+    assert "roofline" not in text
     assert len({len(line) for line in lines[:-1]}) == 1
+
+
+LEVELS = (MemoryLevel("L1", 500, 4e9), MemoryLevel("L2", 100_000, 2e9), MemoryLevel("memory", None, 1e9))
+SLOW_MEMORY = Ceilings(2, 1e15, LEVELS)
+SLOW_ARITHMETIC = Ceilings(2, 1e6, LEVELS)
+
+
+def test_the_level_that_holds_the_working_set() -> None:
+    sizes = {0: "L1", 500: "L1", 501: "L2", 100_000: "L2", 100_001: "memory"}
+    assert {n: SLOW_MEMORY.level_of(n).name for n in sizes} == sizes
+
+
+def test_roofline_is_the_longer_of_arithmetic_and_traffic() -> None:
+    planned = schedule(fused(mlp("sgd", sizes=(6, 5, 4), batch=3)))
+    by_memory, by_arithmetic = cost(planned, SLOW_MEMORY), cost(planned, SLOW_ARITHMETIC)
+    assert by_memory.peak_bytes > 500
+    assert by_memory.roofline == pytest.approx(by_memory.bytes_moved / 2e9)
+    assert by_arithmetic.roofline == pytest.approx(sum(k.work.weight for k in by_arithmetic.kernels) / 1e6)
+    assert cost(planned).roofline is None
+    lines = str(by_memory).splitlines()
+    assert lines[0].endswith("roofline us")
+    assert lines[-3].split()[-1] == f"{by_memory.roofline * 1e6:,.2f}"
+    assert lines[-1] == "roofline: 2 threads: 1000000 GFLOP/s, L1 4 GB/s, L2 2 GB/s, memory 1 GB/s; all of it fits L2"
+    assert len({len(line) for line in lines[:-2]}) == 1
+
+
+def test_peak_memory_counts_every_buffer_once() -> None:
+    planned = schedule(fused(mlp("sgd", sizes=(6, 5, 4), batch=3)))
+    parameters = 4 * (6 * 5 + 5 + 5 * 4 + 4)  # updated in place
+    batch = 4 * 3 * 6 + 8 * 3
+    rate, loss, constants = 8, 4, sum(op.result.type.nbytes for op in planned.constants)
+    assert cost(planned).peak_bytes == planned.arena_bytes + parameters + batch + rate + loss + constants
