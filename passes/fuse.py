@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph
-from graphc.passes.fusion.clusters import fuse_clusters
-from graphc.passes.fusion.program import Program
-from graphc.passes.fusion.recompute import worth_recomputing
+from graphc.passes.fusion.clusters import choose_kernels
 from graphc.passes.fusion.regions import build_graph
 
 
@@ -27,9 +25,4 @@ class Fuse:
     name: str = "fuse"
 
     def run(self, graph: Graph) -> Graph:
-        partition = fuse_clusters(Program(graph))
-        recompute = worth_recomputing(partition)
-        if recompute:
-            other = fuse_clusters(Program(graph, recompute))
-            partition = min(partition, other, key=lambda p: (p.traffic(), len(p.clusters)))
-        return build_graph(partition)
+        return build_graph(choose_kernels(graph))

@@ -5,11 +5,24 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 
+from graphc.ir.graph import Graph
 from graphc.passes.fusion.partition import Cluster, Kernel, Partition
 from graphc.passes.fusion.program import Program
+from graphc.passes.fusion.recompute import worth_recomputing
 from graphc.passes.fusion.refusal import Refusal
 
 Pair = tuple[Cluster, Cluster]
+
+
+def choose_kernels(graph: Graph) -> Partition:
+    """The kernels of an optimized graph: the better of what greedy merging finds, and of what it finds when every
+    kernel computes by itself what is not worth handing on (see `worth_recomputing`)."""
+    partition = fuse_clusters(Program(graph))
+    recompute = worth_recomputing(partition)
+    if not recompute:
+        return partition
+    other = fuse_clusters(Program(graph, recompute))
+    return min(partition, other, key=lambda p: (p.traffic(), len(p.clusters)))
 
 
 def fuse_clusters(program: Program) -> Partition:
@@ -86,11 +99,11 @@ def why_no_siblings(a: Cluster, b: Cluster) -> Refusal | None:
     what they share much of what either reads and writes."""
     for cluster in (a, b):
         if cluster.kind not in ("loop", "reduction"):
-            return Refusal("a {} does nothing else on the way, though both read the same", (cluster.kind,))
+            return Refusal("reading the same joins loops and reductions, not a {}", (cluster.kind,))
     shared = sum(v.type.nbytes for v in a.reads if v in b.reads)
     smaller = min(a.traffic, b.traffic)
     if 4 * shared < smaller:
-        return Refusal("saves too little: both read the same {} bytes, of at least {}", (shared, smaller))
+        return Refusal("saves too little: {} bytes of {} that the smaller one reads and writes", (shared, smaller))
     return None
 
 

@@ -158,7 +158,10 @@ class Partition:
         if a.faults or b.faults:
             for value in results:
                 if value in self.program.written:
-                    return Refusal("{} can fault, which must come before {} is written", (self._fault(a, b), value))
+                    return Refusal(
+                        "{} can fault, which must come before {} is updated",
+                        (self._fault(a, b), self.program.written[value]),
+                    )
         kernel = self._kernel(self._members(a.members, b.members), results, with_prologue)
         if isinstance(kernel, Kernel):
             for state in sorted(kernel.exposed - a.exposed - b.exposed, key=self.program.graph.args.index):

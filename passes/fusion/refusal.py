@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from graphc.ir.graph import Value
+
 
 class Refusal(NamedTuple):
     """A rule that forbids a kernel. `text` has a `{}` for each of `about`: values, nodes, clusters, numbers. Nothing is
@@ -11,3 +13,9 @@ class Refusal(NamedTuple):
 
     text: str
     about: tuple[object, ...] = ()
+
+
+class Elsewhere(NamedTuple):
+    """In `Refusal.about`: where else than in one place of the kernel a value is needed."""
+
+    value: Value

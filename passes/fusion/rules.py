@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphc.ir.graph import Value
 from graphc.ir.reduction_space import ReductionSpace
 from graphc.passes.fusion.program import Node
-from graphc.passes.fusion.refusal import Refusal
+from graphc.passes.fusion.refusal import Elsewhere, Refusal
 
 MAX_NODES = 128  # per kernel, so that none takes long to compile
 _MAX_FRAMES = 4  # ways of indexing one value within a kernel
@@ -18,7 +18,8 @@ _FEW_ROWS = 4
 
 TOO_LARGE = Refusal("one kernel would hold more than {} ops", (MAX_NODES,))
 _NO_LAST_WORD = Refusal("what leads to a product is decided last")
-_ROOT_KINDS = ("reduce", "contract", "scatter")
+_KERNELS = {"contract": "contraction", "scatter": "scatter", "reduce": "reduction"}
+_ROOT_KINDS = tuple(_KERNELS)
 
 
 class Frame:
@@ -51,14 +52,20 @@ def kernel_kind(members: Sequence[Node], results: Sequence[Value], with_prologue
     first = roots[0]
     for node in roots:
         if node.kind != first.kind:
-            return Refusal("one kernel does not hold both {} and {}", (first, node))
+            return _refuses_mixture(first, node)
     if first.kind == "reduce":
         return walk.refuses_reduction() or "reduction"
     if len(roots) > 1:
-        return Refusal(f"a {first.kind} kernel holds one {first.name}: here are {{}} and {{}}", (first, roots[1]))
+        takes = "contraction takes one product" if first.kind == "contract" else "scatter adds to one tensor"
+        return Refusal(f"a {takes}, not also {{}}", (roots[1],))
     if first.kind == "scatter":
         return walk.refuses_scatter() or "scatter"
     return walk.refuses_contraction(with_prologue) or "contraction"
+
+
+def _refuses_mixture(first: Node, second: Node) -> Refusal:
+    holder, other = sorted((first, second), key=lambda node: _ROOT_KINDS.index(node.kind))
+    return Refusal("a {} holds no {}, here {}", (_KERNELS[holder.kind], _KERNELS[other.kind], other))
 
 
 class _Walk:
@@ -89,7 +96,9 @@ class _Walk:
         assert space is not None
         for node in self.roots:
             if node.space != space:
-                return Refusal("the reductions differ: {} of {}, {} of {}", (first, space, node, node.space))
+                return Refusal(
+                    "the reductions are over other axes: {} reduces {}, {} reduces {}", (first, space, node, node.space)
+                )
         for node in self.dependent_nodes():
             if node not in self.roots and not _carries(space, node):
                 return Refusal("{} moves elements that depend on what is reduced out of {}", (node, space))
@@ -98,7 +107,8 @@ class _Walk:
         for value in self.results:
             shape = value.type.shape
             if shape not in space.shapes:
-                return Refusal("{} has a shape other than those of a reduction of {}", (value, space))
+                text = "{} is of none of the shapes of a reduction of {}, and {}"
+                return Refusal(text, (value, space, Elsewhere(value)))
             if shape == space.full.shape and space.rows < _FEW_ROWS and space.full.size > _SMALL_SPACE:
                 return Refusal("the loop that gives {} would be left to {} units of work", (value, space.rows))
             self._need(value, full if shape == space.full.shape else row)
@@ -115,7 +125,7 @@ class _Walk:
         space = Frame(None, root.size)
         for value in self.results:
             if value.type.shape != root.result.type.shape:
-                return Refusal("{} is not of the shape of the product", (value,))
+                return Refusal("{} is not of the shape of the product, and {}", (value, Elsewhere(value)))
             self._need(value, space)
         operands = [Frame(None, v.type.size) for v in root.operands]
         for value, frame in zip(root.operands, operands, strict=True):
@@ -249,16 +259,16 @@ class _Walk:
                 if not with_prologue:
                     return _NO_LAST_WORD
                 if any(not _within(f, frame) for f in self.frames[value]):
-                    return Refusal("{} would be prepared while packing, but is needed elsewhere too", (value,))
+                    return Refusal("{} would be computed while packing, but {}", (value, Elsewhere(value)))
             weight += node.weight * node.size
             pending.extend(node.operands)
         if not prepares:
             return None
         if weight > _MAX_PROLOGUE * operand.type.size:
-            return Refusal("{} is too costly to be prepared while packing, perhaps several times", (operand,))
+            return Refusal("{} costs too much to be computed while packing, perhaps several times", (operand,))
         if nbytes > 2 * operand.type.nbytes:
             return Refusal(
-                "to prepare {} while packing reads {} bytes instead of {}", (operand, nbytes, operand.type.nbytes)
+                "to compute {} while packing would read {} bytes instead of {}", (operand, nbytes, operand.type.nbytes)
             )
         return None
 
