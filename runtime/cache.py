@@ -57,9 +57,18 @@ class Store:
     def __init__(self, folder: str, limit: int = DEFAULT_LIMIT):
         self.folder = folder
         self.limit = limit
-        self._usable: bool | None = None  # not known yet
+        self._usable: bool | None = None  # not known before the folder exists
         self._writable = True
         self._room = 0  # bytes that may be written before it is looked again how full the folder is
+
+    def problem(self) -> str | None:
+        """Why the folder must not be used; None where it may be. Raises FileNotFoundError where there is none."""
+        try:
+            return _problem(os.stat(self.folder))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return f"cannot be looked at: {error}"
 
     # --- entries
 
@@ -141,11 +150,9 @@ class Store:
         """Whether the folder exists, and nobody else can put code into it."""
         if self._usable is None:
             try:
-                problem = _problem(os.stat(self.folder))
+                problem = self.problem()
             except FileNotFoundError:  # the first entry makes it
                 return False
-            except OSError as error:
-                problem = f"cannot be looked at: {error}"
             self._usable = problem is None
             if problem is not None:
                 log("cache", f"off: {self.folder} {problem}")

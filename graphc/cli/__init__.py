@@ -1,4 +1,4 @@
-"""The command line: `graphc demo`, `graphc inspect`, `graphc opt`, `graphc run`."""
+"""The command line: `graphc cache`, `graphc demo`, `graphc inspect`, `graphc opt`, `graphc run`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from graphc.ir.errors import GraphcError
 # A command's module is loaded when it is chosen: it has `add_arguments(parser)` and `execute(options)`; `options.rest`
 # holds what follows "--".
 COMMANDS = {
+    "cache": "list or clear the cache of compiled programs",
     "demo": "train an MLP on bundled digits, or on MNIST in a folder",
     "inspect": "print a stage of the compile of a step in a script",
     "opt": "run passes over IR text and print the result",
