@@ -30,7 +30,7 @@ SLOW_START = 5.0  # seconds
 PACKAGES = ("graphc", "numpy", "numba", "llvmlite", "torch", "jax")
 
 Runs = dict[str, list[dict[str, Any]]]
-Figures = dict[str, dict[str, float]]
+Figures = dict[str, dict[str, Any]]
 
 
 class LossesDifferError(RuntimeError):
@@ -53,7 +53,9 @@ def measure(name: str, systems: Sequence[str], steps: int, rounds: int, threads:
             training = (system, name, steps, threads)
             warm[system].append(fresh("benchmarks.worker", training, environment(threads, filled)))
     check_losses(name, warm)
-    return {system: summary(cold[system], warm[system]) for system in systems}
+    figures = {system: summary(cold[system], warm[system]) for system in systems}
+    figures[OURS].update(fresh("benchmarks.roofline", (name, threads), environment(threads, folder / "ceilings")))
+    return figures
 
 
 def check_losses(name: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -71,7 +73,7 @@ def check_losses(name: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
                 )
 
 
-def summary(cold: Sequence[Mapping[str, Any]], warm: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def summary(cold: Sequence[Mapping[str, Any]], warm: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the processes; of the steps, over all steps of all processes."""
     steps = [s for result in warm for s in result["step_s"]]
     read_steps = [s for result in warm for s in result["read_step_s"]]
@@ -133,7 +135,7 @@ def start_table(figures: Mapping[str, Figures]) -> Table:
     return table
 
 
-def _ratios(system: str, ours: Mapping[str, float], row: Mapping[str, float], *keys: str) -> list[str]:
+def _ratios(system: str, ours: Mapping[str, Any], row: Mapping[str, Any], *keys: str) -> list[str]:
     return ["" if system == OURS else ratio(ours[key], row[key]) for key in keys]
 
 

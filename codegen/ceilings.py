@@ -22,8 +22,8 @@ from graphc.ir.target import Target
 
 _ACCUMULATORS = 12
 _UNROLLED = 4  # vectors per iteration of the second loop
-_SAMPLES = 5
-_SAMPLE_SECONDS = 4e-3
+_SAMPLES = 15
+_SAMPLE_SECONDS = 2e-3
 _MAIN_MEMORY_BYTES = (64 << 20, 1 << 30)  # at least and at most, to measure it
 
 Work = Callable[[int], Callable[[int], None]]  # thread -> (repeats -> None)

@@ -20,8 +20,9 @@ from graphc.ir.text.names import name_list, value_names
 
 @dataclass(frozen=True)
 class KernelCost:
-    """One launch. `bytes_read` counts each operand once, and of one that is only gathered or sliced from no more than
-    is taken; caches and what a kernel reads twice do not count. `roofline` is in seconds; None without ceilings."""
+    """One launch. `results` names what it computes. `bytes_read` counts each operand once, and of one that is only
+    gathered or sliced from no more than is taken; caches and what a kernel reads twice do not count. `roofline` is in
+    seconds; None without ceilings."""
 
     results: str
     kind: str
@@ -100,9 +101,16 @@ def cost(schedule: Schedule, ceilings: Ceilings | None = None) -> Cost:
     names = value_names(schedule.graph)
     peak = schedule.arena_bytes + _fixed_bytes(schedule)
     kernels = tuple(
-        _kernel_cost(launch, name_list(launch.op.results, names), ceilings, peak) for launch in schedule.launches
+        _kernel_cost(launch, _shortened(name_list(launch.op.results, names)), ceilings, peak)
+        for launch in schedule.launches
     )
     return Cost(kernels, len(schedule.body) - len(kernels), schedule.arena_bytes, peak, ceilings)
+
+
+def _shortened(results: str) -> str:
+    """The first and the last name of a long list."""
+    names = results.split(", ")
+    return results if len(names) <= 4 else f"{names[0]}, ..., {names[-1]} ({len(names)})"
 
 
 def _fixed_bytes(schedule: Schedule) -> int:

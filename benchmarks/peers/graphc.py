@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import graphc
 import graphc.nn.functional as F
@@ -10,7 +11,7 @@ from benchmarks.workloads import MOMENTUM, Workload
 from graphc import nn, optim
 
 
-def make(workload: Workload, threads: int) -> tuple[Callable, Callable]:
+def make(workload: Workload, threads: int) -> tuple[Callable, Any]:
     del threads  # from GRAPHC_NUM_THREADS
     layers: list[nn.Module] = []
     for i, (weight, bias) in enumerate(workload.weights()):

@@ -6,14 +6,17 @@ import os
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from graphc.codegen.host import host_target
+from graphc.compiler.ceilings import machine_ceilings
 from graphc.compiler.executors import emitted, staged
 from graphc.errors import GraphcError
 from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
 from graphc.ir.schedule_text import print_schedule
 from graphc.ir.target import Target
+from graphc.runtime.pool import get_num_threads
 from graphc.tensors.storage import Storage
 from graphc.tracing.capture import Captured
 
@@ -47,10 +50,15 @@ class Lowered:
     def _stages(self) -> Stages:
         return staged(self.captured.graph, self.target)
 
+    @cached_property
+    def _emitted(self) -> Any:
+        return emitted(self._stages.schedule, self.target)
+
     @property
     def schedule(self) -> Schedule:
-        """The schedule: kernels in order, and where every value lies."""
-        return self._stages.schedule
+        """The schedule: kernels in order, how their work is shared out, and where every value lies."""
+        schedule: Schedule = self._emitted.schedule
+        return schedule
 
     def graph(self, stage: str = "fused") -> Graph:
         """The graph at one of the stages up to `fused`. Raises GraphcError for a stage that has none."""
@@ -68,12 +76,14 @@ class Lowered:
             return print_schedule(self.schedule)
         if stage not in AFTER:
             raise GraphcError(f"{stage!r} is not a stage; use one of {', '.join(ALL_STAGES)}")
-        found = emitted(self.schedule, self.target)
+        found = self._emitted
         return {"source": found.source_text, "llvm": found.llvm_text, "asm": found.assembly_text}[stage]()
 
-    def cost(self) -> Cost:
-        """Scalar operations, memory traffic and arena size of one run."""
-        found: Cost = import_module("graphc.passes.cost").cost(self.schedule)
+    def cost(self, threads: int | None = None) -> Cost:
+        """Scalar operations, memory traffic and peak memory of one run; and, unless it is for another target, the least
+        time that this machine could take with `threads` threads (None: those that programs run on)."""
+        ceilings = machine_ceilings(threads or get_num_threads()) if self.target in (None, host_target()) else None
+        found: Cost = import_module("graphc.passes.cost").cost(self.schedule, ceilings)
         return found
 
     def explain(self) -> str:

@@ -69,12 +69,15 @@ def test_systems_take_turns_and_slow_starts_are_not_repeated(tmp_path: Path, mon
     started: list[tuple[str, int]] = []
 
     def fake(module: str, arguments: tuple[Any, ...], variables: dict[str, str]) -> dict[str, Any]:
+        if module == "benchmarks.roofline":
+            return {"roofline_s": 1e-4}
         started.append((arguments[0], arguments[2]))
         slow = {"first_loss_s": 20.0} if arguments[0] == "torch.compile" else {}
         return run(1e-3) | slow
 
     monkeypatch.setattr(train, "fresh", fake)
-    train.measure("mlp-sgd", ["graphc", "torch.compile"], 7, 2, 1, tmp_path)
+    figures = train.measure("mlp-sgd", ["graphc", "torch.compile"], 7, 2, 1, tmp_path)
+    assert figures["graphc"]["roofline_s"] == 1e-4
     assert started == [
         *[("graphc", 0), ("graphc", 7), ("torch.compile", 0), ("torch.compile", 7)],
         *[("torch.compile", 7), ("graphc", 0), ("graphc", 7)],
@@ -86,6 +89,7 @@ def test_a_real_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main([*arguments, "--markdown", "--json", str(tmp_path / "figures.json")]) == 0
     row = json.loads((tmp_path / "figures.json").read_text())["figures"]["tutorial-b1"]["graphc"]
     assert 0 < row["step_p10_s"] <= row["step_median_s"] < row["warm_first_loss_s"]
+    assert row["roofline_s"] > 0
     assert "| tutorial-b1 | graphc |" in capsys.readouterr().out
 
 

@@ -42,7 +42,9 @@ def test_every_stage_prints() -> None:
     for stage in ALL_STAGES[:4]:
         verify(lowered.graph(stage))
         assert same_graph(parse(texts[stage]), lowered.graph(stage))
+    assert lowered.explain().count("kernel 0: ") == 1
     assert lowered.cost().flops > 0
+    assert lowered.cost(threads=2).ceilings.threads == 2
     assert lowered.schedule.arena_bytes >= 0
 
 

@@ -93,3 +93,9 @@ def test_peak_memory_counts_every_buffer_once() -> None:
     batch = 4 * 3 * 6 + 8 * 3
     rate, loss, constants = 8, 4, sum(op.result.type.nbytes for op in planned.constants)
     assert cost(planned).peak_bytes == planned.arena_bytes + parameters + batch + rate + loss + constants
+
+
+def test_long_lists_of_results_are_shortened() -> None:
+    found = cost(schedule(fused(mlp("adam", sizes=(6, 5, 4), batch=3))))
+    assert max(len(k.results) for k in found.kernels) < 40
+    assert any("..." in k.results for k in found.kernels)
