@@ -16,8 +16,9 @@ from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernel_cache import cache_kernel, cached_kernel
 from graphc.codegen.llvm_values import LIBM_SYMBOLS
 from graphc.ir.target import Target
+from graphc.runtime.forks import Level, whole_at_fork
 
-_lock = threading.Lock()
+_lock = whole_at_fork(threading.Lock(), Level.CODEGEN)
 _compiled: dict[tuple[str, Target], CompiledKernel] = {}
 
 
@@ -88,14 +89,14 @@ def link(kernels: Sequence[CompiledKernel], texts: Sequence[str], visible: Colle
     """Object code of one module: the kernels, and the modules given as LLVM IR. Of what it defines, only the names in
     `visible` can be seen from outside."""
     with _lock:
-        module = llvm.parse_assembly(texts[0])
+        module = _optimise(llvm.parse_assembly(texts[0]), target)
         for text in texts[1:]:
-            module.link_in(llvm.parse_assembly(text))
+            module.link_in(_optimise(llvm.parse_assembly(text), target))
         for kernel in {k.symbol: k for k in kernels}.values():
             module.link_in(llvm.parse_bitcode(kernel.bitcode))
-        for function in module.functions:
-            if not function.is_declaration and function.name not in visible:
-                function.linkage = "internal"
+        for item in (*module.functions, *module.global_variables):
+            if not item.is_declaration and item.name not in visible and not item.name.startswith("llvm."):
+                item.linkage = "internal"
         module.verify()
         return target_machine(target).emit_object(module)
 

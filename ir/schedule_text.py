@@ -106,9 +106,11 @@ def _lifetimes(schedule: Schedule) -> tuple[dict[Value, int], dict[Value, int]]:
 
 def _body_rows(schedule: Schedule, names: Names) -> Iterator[tuple[str, str]]:
     number = 0
+    phases = iter(schedule.phases[1:])
     for node in schedule.body:
         if isinstance(node, Barrier):
-            yield "barrier", ""
+            cost = sum(p.cost * p.units for launch in next(phases) if (p := launch.partition) is not None)
+            yield "barrier", f"then about {cost / 1000:.1f} us of one thread" if cost else ""
             continue
         inside = ", ".join(dict.fromkeys(op.name for op in node.op.regions[0].ops)) or "a copy"
         reads = name_list(node.op.operands, names)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir.errors import DTypeError, ShapeError
+from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import address_of, aligned_bytes
 from graphc.runtime.pool import checked_threads, follow, pool_address
@@ -51,7 +52,7 @@ class Executor:
         _check_memory(program.states, self.states)
         self._kinds = [(port.type.shape, port.type.dtype.numpy, port) for port in program.inputs]
         self._loaded = LoadedProgram(program)
-        self._lock = threading.Lock()
+        self._lock = whole_at_fork(threading.Lock(), Level.PROGRAM)
         self._context = _Context()
         self._hot = self._precomputed()
         self._asked = None if threads is None else checked_threads(threads)
@@ -65,14 +66,6 @@ class Executor:
     def use_threads(self, count: int) -> None:
         """The process's number of threads is `count` from now on."""
         self._run_on(self._asked or min(count, self.program.parallelism))
-
-    def pause(self) -> None:
-        """Wait for a call under way, and let none start."""
-        self._lock.acquire()
-
-    def resume(self) -> None:
-        """Let calls start again."""
-        self._lock.release()
 
     def _run_on(self, count: int) -> None:
         if count == self._context.threads:

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import llvmlite.binding as llvm
 
+from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.loader import new_session
 from graphc.runtime.pool_ir import MOST_THREADS, pool_ir
 
@@ -24,17 +25,15 @@ class Follower(Protocol):
     """What runs on the process's number of threads."""
 
     def use_threads(self, count: int) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
 
 
 _followers: WeakSet[Follower] = WeakSet()
-_lock = threading.RLock()
+_lock = whole_at_fork(threading.RLock(), Level.THREADS)
 _threads: int | None = None
 
 
 def follow(follower: Follower) -> None:
-    """Tell `follower` the number of threads now, and at every change; and have it pause during a fork."""
+    """Tell `follower` the number of threads now, and at every change."""
     with _lock:
         _followers.add(follower)
         follower.use_threads(get_num_threads())
@@ -106,25 +105,3 @@ def _usable_cores() -> int:
         except OSError:
             return len(processors)
     return max(1, len(cores))
-
-
-_paused: list[Follower] = []
-
-
-def _before_fork() -> None:
-    """Let running programs end, and start no other: the child finds whole states, and locks that nobody holds."""
-    _lock.acquire()
-    _paused[:] = _followers
-    for follower in _paused:
-        follower.pause()
-
-
-def _after_fork() -> None:
-    for follower in _paused:
-        follower.resume()
-    _paused.clear()
-    _lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

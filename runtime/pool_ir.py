@@ -81,7 +81,7 @@ define internal i64 @NAME@.clock() nounwind {
 }
 
 ; Watch a place until it holds something else than %seen, or until the clock reaches %deadline; what it held last.
-; After a while it gives way between looks: the thread that it waits for may need this processor.
+; After a while (a few microseconds) it gives way between looks: who it waits for may need this processor.
 define internal i64 @NAME@.watch(ptr %place, i64 %seen, i64 %deadline) nounwind {
 entry:
   br label %look
@@ -101,7 +101,7 @@ long:
   %late = icmp sge i64 %time, %deadline
   br i1 %late, label %done, label %patient
 patient:
-  %many = icmp ugt i64 %next, 1024
+  %many = icmp ugt i64 %next, 128
   br i1 %many, label %yield, label %again
 yield:
   call i32 @sched_yield()

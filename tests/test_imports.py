@@ -21,7 +21,14 @@ ALLOWED: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "ir": ((), ("numpy", "ml_dtypes")),
     "passes": (("graphc.ir",), ("numpy",)),
     "codegen": (
-        ("graphc.ir", "graphc.runtime.program", "graphc.runtime.pool_ir", "graphc.runtime.messages", *CACHE),
+        (
+            "graphc.ir",
+            "graphc.runtime.program",
+            "graphc.runtime.pool_ir",
+            "graphc.runtime.forks",
+            "graphc.runtime.messages",
+            *CACHE,
+        ),
         ("numpy", "ml_dtypes", "numba", "llvmlite"),
     ),
     "runtime": (

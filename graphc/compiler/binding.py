@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import StateError
 from graphc.ir.types import TensorType, type_of
+from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.memory import address_of
 from graphc.tensors.storage import Storage, aligned_copy
 
@@ -24,7 +25,7 @@ class Group:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = whole_at_fork(threading.RLock(), Level.STATES)
         self.last: Any = None
         self._joined: Group | None = None
 
@@ -62,7 +63,7 @@ class Group:
         return first
 
 
-_joining = threading.Lock()
+_joining = whole_at_fork(threading.Lock(), Level.JOINING)
 
 
 class BoundStates:

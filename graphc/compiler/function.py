@@ -20,6 +20,7 @@ from graphc.context import context
 from graphc.dtypes import type_of_array
 from graphc.ir.types import TensorType
 from graphc.pytree import Static, flatten, is_array, paths, unflatten
+from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.messages import log
 from graphc.tensors.base import TensorBase
 from graphc.tracing.capture import Captured, InputType, capture
@@ -28,7 +29,9 @@ from graphc.tracing.guards import HELD, Reads
 Key = tuple[Any, ...]
 MANY = 16  # versions for the same types of tensors, from which on a warning says that something always changes
 
-_tracing = threading.RLock()  # one trace at a time: it runs the user's Python, which may change modules and optimizers
+_tracing = whole_at_fork(
+    threading.RLock(), Level.TRACING
+)  # one trace at a time: it runs the user's Python, which may change modules and optimizers
 
 
 class RecompileWarning(UserWarning):

@@ -23,7 +23,20 @@ def build(folder: Path, source: str | Path, libraries: list[Path], name: str = "
         path.write_text(source)
         source = path
     made = folder / name
-    command = ["cc", "-std=gnu11", "-O1", "-g", *WARNINGS, f"-I{folder}", "-o", made, source, *libraries, "-lm"]
+    command = [
+        "cc",
+        "-std=gnu11",
+        "-O1",
+        "-g",
+        *WARNINGS,
+        f"-I{folder}",
+        "-o",
+        made,
+        source,
+        *libraries,
+        "-lm",
+        "-pthread",
+    ]
     compile_with([*command, "-Wl,-rpath,$ORIGIN"])
     return made
 
