@@ -1,6 +1,7 @@
 """Print a stage of the compile of a step in a script.
 
     graphc inspect train.py:train_step --stage fused -- --data folder
+    graphc inspect train.py:train_step --stage explain
     graphc inspect train.py:train_step --inputs "f32[64,784] i64[64]"
 
 The script runs, with the arguments after `--`, until it first calls the compiled function of that name; it is stopped
@@ -14,7 +15,7 @@ import argparse
 import re
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,11 +27,13 @@ from graphc.ir.errors import GraphcError
 from graphc.ir.types import DTYPES
 
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]")
+# What can be asked for besides the stages.
+_ABOUT: dict[str, Callable[[Lowered], object]] = {"explain": Lowered.explain, "cost": Lowered.cost}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("step", help="FILE.py:NAME, NAME a compiled function")
-    parser.add_argument("--stage", default="fused", choices=[*ALL_STAGES, "cost"], help="default: fused")
+    parser.add_argument("--stage", default="fused", choices=[*ALL_STAGES, *_ABOUT], help="default: fused")
     parser.add_argument("--inputs", help='types to trace for, such as "f32[64,784] i64[64]"')
 
 
@@ -42,7 +45,8 @@ def execute(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{file} does not exist")
     with _as_script(file, options.rest):
         lowered = _first_call(file, name) if options.inputs is None else _traced_for(file, name, options.inputs)
-    print(lowered.cost() if options.stage == "cost" else lowered.text(options.stage))
+    about = _ABOUT.get(options.stage)
+    print(about(lowered) if about else lowered.text(options.stage))
 
 
 class _Reached(BaseException):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Block, Graph, Op, Value
@@ -74,7 +74,8 @@ class _TopLevel:
 
 class _Region:
     """The region of one kernel. `args` maps what is read, a value in memory and the shape under which it is read, to
-    the region's argument."""
+    the region's argument. Ops stand where they are first needed, going from result to result, whatever their order in
+    the program: so kernels that do the same are equal, and compiled once."""
 
     def __init__(self, program: Program, cluster: Cluster):
         self.program = program
@@ -83,10 +84,9 @@ class _Region:
         self.args: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self.values: dict[Value, Value] = {}
         inside = set(cluster.members)
-        for node in cluster.members:
-            producer = program.producer.get(program.base(node.results[0]))
-            if producer in inside:  # else an alias of an argument
-                self._add(node)
+        computed = (n for n in cluster.members if program.producer.get(program.base(n.results[0])) in inside)
+        for node in _as_needed(cluster.results, {v: node for node in computed for v in node.results}):
+            self._add(node)
         self.block.results = [self.values[v] for v in cluster.results]
         self.block.args = list(self.args.values())
 
@@ -109,6 +109,23 @@ class _Region:
             self.args[key] = Value(value.type, name=value.name or key[0].name)
         self.values[value] = self.args[key]
         return self.args[key]
+
+
+def _as_needed(results: Sequence[Value], producers: Mapping[Value, Node]) -> list[Node]:
+    """The nodes that lead to `results`, each after those it needs."""
+    order: dict[Node, None] = {}
+    for result in results:
+        pending = [producers[result]]
+        while pending:
+            node = pending[-1]
+            before = [producers[v] for v in node.operands if v in producers]
+            missing = [other for other in before if other not in order]
+            if missing:
+                pending += reversed(missing)
+            else:
+                order[node] = None
+                pending.pop()
+    return list(order)
 
 
 def _location(members: Sequence[Node]) -> Location | None:

@@ -88,6 +88,14 @@ def test_inspect_with_types_does_not_run_the_script(script: Path, capsys: pytest
     assert "%x: f32[3,4]" in capsys.readouterr().out
 
 
+def test_inspect_explains_kernels(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", f"{script}:train_step", "--stage", "explain", "--", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "kernel 0: a " in printed
+    assert "train.py:12" in printed  # the user's line
+    assert "apart from" in printed
+
+
 def test_inspect_shows_costs(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", f"{script}:train_step", "--stage", "cost", "--", "8"]) == 0
     printed = capsys.readouterr().out

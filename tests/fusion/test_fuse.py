@@ -64,6 +64,22 @@ def test_fusion_is_deterministic() -> None:
     assert str(fused(graph)) == str(fused(graph))
 
 
+def test_equal_work_is_equal_kernels() -> None:
+    """The rate in the shape of a weight is one value for all updates, and stands first in the program; yet every update
+    is the same kernel."""
+    graph = fused(mlp("adam", (16, 16, 16, 16), batch=16))
+    texts = {}
+    for state, value in graph.updates.items():
+        assert value.op is not None
+        if (state.name or "").endswith("weight"):
+            region = value.op.regions[0]
+            number = {v: i for i, v in enumerate([*region.args, *(v for op in region.ops for v in op.results)])}
+            texts[state] = [(op.name, [number[v] for v in op.operands]) for op in region.ops]
+    first, *others = texts.values()
+    assert len(others) == 2
+    assert all(other == first for other in others)
+
+
 def test_locations_and_names_are_kept() -> None:
     graph = fused(mlp("sgd"))
     assert all(op.location is not None for op in graph.ops)
