@@ -84,8 +84,9 @@ class _Region:
         self.args: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self.values: dict[Value, Value] = {}
         inside = set(cluster.members)
-        computed = (n for n in cluster.members if program.producer.get(program.base(n.results[0])) in inside)
-        for node in _as_needed(cluster.results, {v: node for node in computed for v in node.results}):
+        computed = [n for n in cluster.members if program.producer.get(program.base(n.results[0])) in inside]
+        producers = {v: n for n in computed for v in n.results}
+        for node in _as_needed(cluster.results, producers):
             self._add(node)
         self.block.results = [self.values[v] for v in cluster.results]
         self.block.args = list(self.args.values())
