@@ -16,6 +16,7 @@ operand is widened, and operands of one primitive have one type, else typing fai
     accumulate_add(acc, x)                acc + x, which the compiler may reassociate; also _mul, _min, _max
     raise_fault(fault)                    store 1 through the fault pointer
     micro_kernel(...) transpose_tile(...) the contraction kernels' vector code: see `microkernel`
+    dot_kernel(...)                       likewise, for few rows: see `dot_kernel`
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.dot_kernel import DOT_KERNELS
 from graphc.codegen.microkernel import MICRO_KERNELS
 from graphc.codegen.plain import PLAIN
 from graphc.codegen.primitives import FAULTING
@@ -37,4 +39,4 @@ _CONSTANTS: dict[str, Any] = {
     if not dtype.is_bool
 }
 
-LANGUAGE: dict[str, Any] = {**PLAIN, **MICRO_KERNELS, **_CONSTANTS}
+LANGUAGE: dict[str, Any] = {**PLAIN, **MICRO_KERNELS, **DOT_KERNELS, **_CONSTANTS}

@@ -12,17 +12,14 @@ place, an internal LLVM function of the kernel's module, made for the tile's sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.errors import TypingError
-from numba.core.typing.templates import signature
 
 from graphc.codegen import llvm_values as lv
-from graphc.codegen.kernel_functions import Types, llvm_type, teach
+from graphc.codegen import vector_code as vc
 from graphc.codegen.plain import fma
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +45,7 @@ def micro_kernel_function(
     """
     pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
     name = f"micro_kernel_{element}_{rows}x{vectors * lanes}_{a_row}_{a_step}_{b_step}_{tile_row}"
-    function, made = _internal(module, name, [pointer, pointer, pointer, lv.I64, lv.I64, lv.I1])
+    function, made = vc.internal(module, name, [pointer, pointer, pointer, lv.I64, lv.I64, lv.I1])
     if made:
         return function
     a, b, tile, tiles, depth, accumulate = function.args
@@ -72,18 +69,18 @@ def micro_kernel_function(
     step = build.phi(lv.I64, "step")
     a_here, b_here = build.phi(pointer, "a"), build.phi(pointer, "b")
     sums = {cell: build.phi(vector) for cell in cells}
-    b_row = [_load(build, b_here, v * lanes, vector) for v in range(vectors)]
+    b_row = [vc.load(build, b_here, v * lanes, vector) for v in range(vectors)]
     totals = {}
     for r in range(rows):
-        splat = _splat(build, build.load(_at(build, a_here, r * a_row, element)), vector)
+        splat = vc.splat(build, build.load(vc.at(build, a_here, r * a_row, element)), vector)
         for v in range(vectors):
-            totals[r, v] = _multiply_add(build, splat, b_row[v], sums[r, v])
+            totals[r, v] = vc.multiply_add(build, splat, b_row[v], sums[r, v])
     step_next = build.add(step, lv.I64(1))
-    _carry(step, (head, lv.I64(0)), (loop, step_next))
-    _carry(a_here, (head, a_tile), (loop, _at(build, a_here, a_step, element)))
-    _carry(b_here, (head, b), (loop, _at(build, b_here, b_step, element)))
+    vc.carry(step, (head, lv.I64(0)), (loop, step_next))
+    vc.carry(a_here, (head, a_tile), (loop, vc.at(build, a_here, a_step, element)))
+    vc.carry(b_here, (head, b), (loop, vc.at(build, b_here, b_step, element)))
     for cell in cells:
-        _carry(sums[cell], (head, zero), (loop, totals[cell]))
+        vc.carry(sums[cell], (head, zero), (loop, totals[cell]))
     build.cbranch(build.icmp_signed("<", step_next, depth), loop, done)
 
     build.position_at_end(done)
@@ -93,15 +90,15 @@ def micro_kernel_function(
         build.position_at_end(block)
         for r, v in cells:
             at = r * tile_row + v * lanes
-            total = _add(build, _load(build, tile_here, at, vector), totals[r, v]) if adds else totals[r, v]
-            _store(build, total, tile_here, at, vector)
+            total = vc.add(build, vc.load(build, tile_here, at, vector), totals[r, v]) if adds else totals[r, v]
+            vc.store(build, total, tile_here, at, vector)
         build.branch(below)
 
     build.position_at_end(below)
     number_next = build.add(number, lv.I64(1))
-    _carry(number, (entry, lv.I64(0)), (below, number_next))
-    _carry(a_tile, (entry, a), (below, _at(build, a_tile, rows * a_row, element)))
-    _carry(tile_here, (entry, tile), (below, _at(build, tile_here, rows * tile_row, element)))
+    vc.carry(number, (entry, lv.I64(0)), (below, number_next))
+    vc.carry(a_tile, (entry, a), (below, vc.at(build, a_tile, rows * a_row, element)))
+    vc.carry(tile_here, (entry, tile), (below, vc.at(build, tile_here, rows * tile_row, element)))
     build.cbranch(build.icmp_signed("<", number_next, tiles), head, leave)
 
     build.position_at_end(leave)
@@ -122,7 +119,7 @@ def transpose_function(
     """
     pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
     name = f"transpose_{element}_{count}x{lanes}_{source_row}_{target_row}"
-    function, made = _internal(module, name, [pointer, pointer, lv.I64])
+    function, made = vc.internal(module, name, [pointer, pointer, lv.I64])
     if made:
         return function
     source, target, length = function.args
@@ -136,7 +133,7 @@ def transpose_function(
     column = build.phi(lv.I64, "column")
     source_here, target_here = build.phi(pointer, "source"), build.phi(pointer, "target")
     zero = lv.constant(vector, 0)
-    rows = [_load(build, source_here, i * source_row, vector) if i < count else zero for i in range(lanes)]
+    rows = [vc.load(build, source_here, i * source_row, vector) if i < count else zero for i in range(lanes)]
     span = 1
     while span < lanes:
         low = [lane if not lane & span else lane - span + lanes for lane in range(lanes)]
@@ -144,74 +141,20 @@ def transpose_function(
         for i in range(lanes):
             if not i & span:
                 first, second = rows[i], rows[i + span]
-                rows[i] = _shuffle(build, first, second, low)
-                rows[i + span] = _shuffle(build, first, second, high)
+                rows[i] = vc.shuffle(build, first, second, low)
+                rows[i + span] = vc.shuffle(build, first, second, high)
         span *= 2
     for j in range(lanes):
-        _store(build, rows[j], target_here, j * target_row, vector)
+        vc.store(build, rows[j], target_here, j * target_row, vector)
     column_next = build.add(column, lv.I64(lanes))
-    _carry(column, (entry, lv.I64(0)), (loop, column_next))
-    _carry(source_here, (entry, source), (loop, _at(build, source_here, lanes, element)))
-    _carry(target_here, (entry, target), (loop, _at(build, target_here, lanes * target_row, element)))
+    vc.carry(column, (entry, lv.I64(0)), (loop, column_next))
+    vc.carry(source_here, (entry, source), (loop, vc.at(build, source_here, lanes, element)))
+    vc.carry(target_here, (entry, target), (loop, vc.at(build, target_here, lanes * target_row, element)))
     build.cbranch(build.icmp_signed("<", column_next, length), loop, leave)
 
     build.position_at_end(leave)
     build.ret_void()
     return function
-
-
-def _internal(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> tuple[ir.Function, bool]:
-    """The module's internal function `name`, and whether it was there before."""
-    found = module.globals.get(name)
-    if found is not None:
-        return found, True
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("nounwind")
-    function.attributes.add("noinline")
-    return function, False
-
-
-def _carry(phi: lv.Value, *incoming: tuple[ir.Block, lv.Value]) -> None:
-    for block, value in incoming:
-        phi.add_incoming(value, block)
-
-
-def _at(build: ir.IRBuilder, pointer: lv.Value, offset: int, element: ir.Type) -> lv.Value:
-    return build.gep(pointer, [lv.I64(offset)], source_etype=element)
-
-
-def _load(build: ir.IRBuilder, pointer: lv.Value, offset: int, vector: ir.VectorType) -> lv.Value:
-    address = build.bitcast(_at(build, pointer, offset, vector.element), vector.as_pointer())
-    return build.load(address, align=_width(vector.element))
-
-
-def _store(build: ir.IRBuilder, value: lv.Value, pointer: lv.Value, offset: int, vector: ir.VectorType) -> None:
-    address = build.bitcast(_at(build, pointer, offset, vector.element), vector.as_pointer())
-    build.store(value, address, align=_width(vector.element))
-
-
-def _width(element: ir.Type) -> int:
-    return {lv.F32: 4, lv.F64: 8}.get(element) or element.width // 8
-
-
-def _splat(build: ir.IRBuilder, scalar: lv.Value, vector: ir.VectorType) -> lv.Value:
-    undefined = ir.Constant(vector, ir.Undefined)
-    return _shuffle(build, build.insert_element(undefined, scalar, lv.I32(0)), undefined, [0] * vector.count)
-
-
-def _shuffle(build: ir.IRBuilder, first: lv.Value, second: lv.Value, lanes: Sequence[int]) -> lv.Value:
-    return build.shuffle_vector(first, second, ir.Constant(ir.VectorType(lv.I32, len(lanes)), list(lanes)))
-
-
-def _add(build: ir.IRBuilder, x: lv.Value, y: lv.Value) -> lv.Value:
-    return build.fadd(x, y) if lv.element(x.type) in (lv.F32, lv.F64) else build.add(x, y)
-
-
-def _multiply_add(build: ir.IRBuilder, x: lv.Value, y: lv.Value, z: lv.Value) -> lv.Value:
-    if lv.element(x.type) in (lv.F32, lv.F64):
-        return lv.intrinsic(build, "fmuladd", (x, y, z))  # fused where the target has it; never a call
-    return build.add(build.mul(x, y), z)
 
 
 # --- the kernel language's names, as plain Python over NumPy arrays
@@ -262,29 +205,5 @@ MICRO_KERNELS: dict[str, Any] = {"micro_kernel": micro_kernel, "transpose_tile":
 # --- the same names for Numba
 
 
-def _teach(
-    function: Callable[..., None], build: Callable[..., ir.Function], pointers: Sequence[int], values: Mapping[int, Any]
-) -> None:
-    """Let kernels call `function`: its operands at `pointers`, to one element type, and `values` (with their types)
-    become those of the variant that `build` makes; the others are integer literals, which select the variant."""
-    name = function.__name__
-
-    def rule(args: Types) -> Any:
-        if any(not isinstance(args[i], types.CPointer) or args[i] != args[pointers[0]] for i in pointers):
-            raise TypingError(f"{name}: the pointers must be to one element type, got {args}")
-        others = [t for i, t in enumerate(args) if i not in pointers and i not in values]
-        if not all(isinstance(t, types.IntegerLiteral) for t in others):
-            raise TypingError(f"{name}: the tile's shape and strides must be integer literals, got {args}")
-        return signature(types.none, *(values.get(i, t) for i, t in enumerate(args)))
-
-    def lower(b: ir.IRBuilder, operands: Types, args: tuple[lv.Value, ...]) -> None:
-        variant = [t.literal_value for t in operands if isinstance(t, types.IntegerLiteral)]
-        b.call(
-            build(b.module, llvm_type(operands[pointers[0]].dtype), *variant), [args[i] for i in (*pointers, *values)]
-        )
-
-    teach(function, name, rule, lower)
-
-
-_teach(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.int64, 12: types.boolean})
-_teach(transpose_tile, transpose_function, (2, 4), {6: types.int64})
+vc.teach_variants(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.int64, 12: types.boolean})
+vc.teach_variants(transpose_tile, transpose_function, (2, 4), {6: types.int64})

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from graphc.codegen.index import Condition, Index, unravel
-from graphc.codegen.kernels.contraction_tiles import Tiling
 from graphc.codegen.source import Source
+
+
+class Cut(Protocol):
+    """What all tilings say: the extents of a unit's block and of a tile, along m and n."""
+
+    @property
+    def m_block(self) -> int: ...
+
+    @property
+    def n_block(self) -> int: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def panel(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ def n_blocks(extent: int, block: int) -> int:
 
 
 @contextmanager
-def unit_loop(source: Source, batch: int, m: int, n: int, tiling: Tiling) -> Iterator[tuple[Index, Span, Span]]:
+def unit_loop(source: Source, batch: int, m: int, n: int, tiling: Cut) -> Iterator[tuple[Index, Span, Span]]:
     """Open the loop over units; yields the batch and the blocks along m and n. Neighbouring units share columns."""
     grid = (batch, n_blocks(n, tiling.n_block), n_blocks(m, tiling.m_block))
     with source.block("for unit in range(lo, hi):") as depth:

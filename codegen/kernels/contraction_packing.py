@@ -22,7 +22,7 @@ _FAR_APART = 2048  # bytes between rows of which a register tile reads a few ele
 _OFTEN_ENOUGH = 32
 
 
-class _Reader:
+class Reader:
     """An operand's elements in the kernel at hand."""
 
     def __init__(self, elements: Elements, roles: Roles, side: Side, slots: Mapping[Value, int]):
@@ -52,7 +52,7 @@ class InPlace:
     block; `row` and `step` are the distances between neighbours along m (or n) and along k.
     """
 
-    def __init__(self, reader: _Reader, width: int, row: int, step: int):
+    def __init__(self, reader: Reader, width: int, row: int, step: int):
         self._reader = reader
         self._width = width
         self.row = row
@@ -68,7 +68,7 @@ class InPlace:
 class PackedRows:
     """The left operand, copied block by block in the direction in which its elements are neighbours."""
 
-    def __init__(self, reader: _Reader, scratch: Scratch, tiling: Tiling, m: int, along_k: bool):
+    def __init__(self, reader: Reader, scratch: Scratch, tiling: Tiling, m: int, along_k: bool):
         rows, steps = min(m, tiling.m_block), tiling.k_block
         self._reader = reader
         self._along_k = along_k
@@ -99,7 +99,7 @@ class PackedPanels:
 
     def __init__(
         self,
-        reader: _Reader,
+        reader: Reader,
         scratch: Scratch,
         tiling: Tiling,
         n: int,
@@ -182,7 +182,7 @@ def left_operand(
 ) -> InPlace | PackedRows:
     """The left operand: in place where it has strides, unless that would touch many places far apart, many times."""
     side = roles.left
-    reader = _Reader(elements, roles, side, slots)
+    reader = Reader(elements, roles, side, slots)
     m, n, k = (roles.extent(letters) for letters in (side.own, roles.right.own, roles.k))
     strides = strides_of(roles, side)
     if strides is not None:
@@ -197,7 +197,7 @@ def right_operand(
 ) -> InPlace | PackedPanels:
     """The right operand: in place where its columns are neighbours, fill vectors, and are used a few times only."""
     side = roles.right
-    reader = _Reader(elements, roles, side, slots)
+    reader = Reader(elements, roles, side, slots)
     m, n, k = (roles.extent(letters) for letters in (roles.left.own, side.own, roles.k))
     strides = strides_of(roles, side)
     if strides is not None and strides.own == 1 and n % tiling.lanes == 0 and m <= 2 * tiling.rows:

@@ -20,6 +20,7 @@ _COLUMNS_OF_BLOCK = 128
 _WIDE_BLOCK = 512  # columns, where what is packed for the rows is dear
 _PRODUCTS_WORTH_A_UNIT = 1 << 20
 _ENOUGH_UNITS = 16
+_CYCLES_WORTH_A_UNIT = 5000
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,18 @@ def choose_tiling(
     lanes = _lanes(target, itemsize, n)
     rows, vectors = _register_tile(target, m, _ceil(n, lanes))
     panel = vectors * lanes
-    k_block = _even_share(k, max(128, target.l1_bytes * 2 // 3 // (panel * itemsize)), lanes)
+    k_block = even_share(k, max(128, target.l1_bytes * 2 // 3 // (panel * itemsize)), lanes)
     if m <= 2 * rows:  # no panel is used often enough to be worth keeping
-        k_block = _even_share(k, max(k_block, target.l2_bytes // 4 // (panel * itemsize)), lanes)
+        k_block = even_share(k, max(k_block, target.l2_bytes // 4 // (panel * itemsize)), lanes)
     most_columns = _WIDE_BLOCK if costly_left and n > _COLUMNS_OF_BLOCK else _COLUMNS_OF_BLOCK
     most_rows = _ROWS_OF_BLOCK * _COLUMNS_OF_BLOCK // most_columns
-    m_block, n_block = _even_share(m, most_rows, rows), _even_share(n, most_columns, panel)
+    m_block, n_block = even_share(m, most_rows, rows), even_share(n, most_columns, panel)
     while True:
         units = batch * _ceil(m, m_block) * _ceil(n, n_block)
         if units >= _ENOUGH_UNITS or m_block * n_block * k < 2 * _PRODUCTS_WORTH_A_UNIT:
             break
-        fewer_columns = _even_share(n, n_block // 2, panel)
-        fewer_rows = _even_share(m, m_block // 2, rows)
+        fewer_columns = even_share(n, n_block // 2, panel)
+        fewer_rows = even_share(m, m_block // 2, rows)
         if fewer_columns < n_block and (n_block >= m_block or fewer_rows < 4 * rows) and not costly_left:
             n_block = fewer_columns
         elif fewer_rows < m_block and fewer_rows >= 2 * rows:
@@ -108,7 +109,7 @@ def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
     return cycles * (1 + 0.03 * variants)
 
 
-def _even_share(extent: int, most: int, multiple: int) -> int:
+def even_share(extent: int, most: int, multiple: int) -> int:
     """The size of equal blocks of an extent, at most about `most` and a whole number of `multiple`; the extent itself
     where one block holds it all."""
     most = max(multiple, most // multiple * multiple)
@@ -116,6 +117,15 @@ def _even_share(extent: int, most: int, multiple: int) -> int:
         return extent
     blocks = _ceil(extent, most)
     return _ceil(_ceil(extent, blocks), multiple) * multiple
+
+
+def units_for(cycles: float) -> int:
+    """How many units to cut work into that takes so many cycles: a power of two, which threads can share evenly, of
+    units that outweigh the cost of sharing."""
+    units = 1
+    while units < _ENOUGH_UNITS and units * _CYCLES_WORTH_A_UNIT < cycles:
+        units *= 2
+    return units
 
 
 def _ceil(a: int, b: int) -> int:

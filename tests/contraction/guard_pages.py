@@ -27,6 +27,9 @@ CASES = [
         ((4, 10, 16), f32),
         ((8, 24, 16), f32),
         ((64, 10, 128), f32),
+        ((4, 24, 84), f32),  # few rows: by dot products, whose last vector is not whole
+        ((32, 3, 80), f32),
+        ((32, 48, 3), f32),  # little to sum
         ((32, 33, 64), bf16),
     )
 ]
