@@ -23,35 +23,38 @@ KERNEL_CODE = ("ir", "codegen")  # what turns a kernel's source into machine cod
 PROGRAM_CODE = ("ir", "passes", "codegen", "runtime")  # what turns a traced graph into a program
 
 
-def hash_of_code(folders: tuple[str, ...]) -> str:
-    """A short hash of the Python files in folders of graphc, as they are now."""
+def hash_of_code(folder: str) -> str:
+    """A short hash of the Python files in a folder of graphc, as they are now; empty where they are not files."""
     digest = hashlib.sha256()
-    remaining = [os.path.join(_ROOT, folder) for folder in reversed(folders)]
+    root = os.path.join(_ROOT, folder)
+    if not os.path.isdir(root):
+        return ""
+    remaining = [root]
     while remaining:
         with os.scandir(remaining.pop()) as found:
             for entry in sorted(found, key=lambda entry: entry.name):
                 if entry.name.endswith(".py"):
                     with open(entry.path, "rb") as file:
                         content = file.read()
-                    digest.update(f"{entry.name} {len(content)}\n".encode())
+                    digest.update(f"{entry.path[len(root) :]} {len(content)}\n".encode())
                     digest.update(content)
                 elif entry.is_dir() and entry.name != "__pycache__":
                     remaining.append(entry.path)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:12]
 
 
-_CODE: dict[tuple[str, ...], str] = {folders: hash_of_code(folders) for folders in (KERNEL_CODE, PROGRAM_CODE)}
+_AT_START = {folder: hash_of_code(folder) for folder in PROGRAM_CODE}
 
 
 def versions(folders: tuple[str, ...]) -> dict[str, str]:
     """By name, the versions of what compiles with the code in `folders`: `KERNEL_CODE` or `PROGRAM_CODE`."""
-    return {"graphc": _CODE[folders], **_packages()}
+    return {**{f"graphc.{folder}": _AT_START[folder] for folder in folders}, **_packages()}
 
 
 def code_is_unchanged(folders: tuple[str, ...]) -> bool:
     """Whether the code on disk is what this process began with. What is compiled after an edit is not kept: nobody
     knows which of the code was loaded before it."""
-    return hash_of_code(folders) == _CODE[folders]
+    return all(hash_of_code(folder) == _AT_START[folder] != "" for folder in folders)
 
 
 @cache

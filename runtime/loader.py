@@ -26,8 +26,13 @@ def _initialize() -> None:
 
 def new_session() -> llvm.LLJIT:
     """A compiler session. Each program has its own: a session keeps the names of all libraries it ever held."""
+    return llvm.create_lljit_compiler(new_machine())
+
+
+def new_machine() -> llvm.TargetMachine:
+    """LLVM's code generator for code that this process runs."""
     _initialize()
-    return llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(jit=True))
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)
 
 
 @cache

@@ -15,7 +15,8 @@ import llvmlite.binding as llvm
 
 from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.loader import new_session
-from graphc.runtime.pool_ir import MOST_THREADS, pool_ir
+from graphc.runtime.pool_ir import MOST_THREADS
+from graphc.runtime.pool_object import pool_object
 
 _SPIN_AT = 24  # in the pool: for how many nanoseconds idle workers watch for work
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
@@ -80,7 +81,7 @@ def pool_address() -> int:
     if given and not given.isdecimal():
         raise ValueError(f"GRAPHC_SPIN_MICROSECONDS={given!r} is not a number; unset it or use e.g. 100")
     name = "graphc_pool"
-    builder = llvm.JITLibraryBuilder().add_ir(pool_ir(llvm.get_default_triple(), name, visible=True))
+    builder = llvm.JITLibraryBuilder().add_object_img(pool_object(name))
     session = builder.add_current_process().export_symbol(name).link(new_session(), name)
     address = int(session[name])
     if given:

@@ -17,7 +17,7 @@ from graphc.ir.types import DType, f32, i32
 
 Sample = tuple[list[Array], dict[str, Any]]
 Samples = Callable[[], list[Sample]]
-Draw = Callable[[np.random.Generator, DType, tuple[int, ...]], Array]
+Draw = Callable[["np.random.Generator", DType, tuple[int, ...]], Array]
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3, 5), (67,), (2, 0, 3))
 _FEW_SHAPES: tuple[tuple[int, ...], ...] = ((), (19,))
