@@ -7,13 +7,12 @@
 4. Arena buffers are aligned to 64 bytes and lie within the arena.
 5. A launch reads a value only where that value was written before and not overwritten since: so a state's old value
    is never read after its new one was written, and values that are live at the same time do not overlap.
-6. At the end, every output and every state holds its final value.
-7. The buffers of one launch do not overlap where one of them is written; but a result may lie in the very place of an
+6. The buffers of one launch do not overlap where one of them is written; but a result may lie in the very place of an
    operand that the kernel may update in place, unless another result lies there too.
-8. Launches with no barrier between them do not touch memory that one of them writes; but those of one strand may,
+7. Launches with no barrier between them do not touch memory that one of them writes; but those of one strand may,
    where none that comes before can fault.
-9. No state is overwritten by a kernel that can fault, nor before the barrier that follows the last such kernel.
-10. All launches have a partition, or none has; launches that share a strand within a phase have one unit each.
+8. No state is overwritten by a kernel that can fault, nor before the barrier that follows the last such kernel.
+9. All launches have a partition, or none has; launches that share a strand within a phase have one unit each.
 """
 
 from __future__ import annotations
@@ -175,7 +174,7 @@ def _follows(first: Launch, second: Launch) -> bool:
 def _check_partitions(schedule: Schedule) -> None:
     partitions = [launch.partition for launch in schedule.launches]
     if None in partitions and any(partitions):
-        raise _fail(10, "some launches have a partition, and some have none")
+        raise _fail(9, "some launches have a partition, and some have none")
     for phase in schedule.phases:
         seen: dict[int, int] = {}
         for launch in phase:
@@ -184,7 +183,7 @@ def _check_partitions(schedule: Schedule) -> None:
             strand, units = launch.partition.strand, launch.partition.units
             if strand in seen and not units == seen[strand] == 1:
                 text = f"launches of {seen[strand]} and {units} units share strand {strand}; those of a strand have one"
-                raise _fail(10, text, launch.op)
+                raise _fail(9, text, launch.op)
             seen[strand] = units
 
 

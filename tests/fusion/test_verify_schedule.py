@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from graphc.ir import Graph, Op, Value, VerifyError, parse
-from graphc.ir.schedule import Barrier, Buffer, Launch, Node
+from graphc.ir.schedule import Barrier, Buffer, Launch, Node, Partition
 from graphc.ir.verify_schedule import verify_schedule
 from graphc.passes.schedule import schedule
 
@@ -348,3 +348,51 @@ def test_fault_in_the_kernel_that_overwrites() -> None:
     broken.graph.updates[broken.values["w"]] = at
     broken.move("v", space="state").move("c", space="arena", offset=0)
     broken.fails(8, "a kernel that can fault runs when %v may be overwritten")
+
+
+# --- 7 and 9: partitions
+
+
+def with_partitions(broken: Broken, *partitions: tuple[int, int] | None) -> Broken:
+    """The launches with (units, strand)."""
+    shares = iter(partitions)
+
+    def change(nodes: list[Node]) -> None:
+        for i, node in enumerate(nodes):
+            if isinstance(node, Launch):
+                share = next(shares)
+                nodes[i] = replace(node, partition=Partition(share[0], 1, share[1]) if share else None)
+
+    return broken.body(change)
+
+
+def test_one_strand_needs_no_barrier() -> None:
+    broken = with_partitions(Broken(), (1, 0), (1, 0), (1, 0), (1, 0))
+    verify_schedule(broken.body(lambda nodes: nodes.pop(1)).schedule)
+
+
+def test_two_strands_need_one() -> None:
+    broken = with_partitions(Broken(), (1, 0), (1, 1), (1, 0), (1, 0))
+    broken.body(lambda nodes: nodes.pop(1)).fails(7, "no barrier stands between uses of %p")
+
+
+def test_a_strand_of_several_units() -> None:
+    broken = with_partitions(Broken(), (2, 0), (2, 0), (2, 0), (1, 0))
+    broken.body(lambda nodes: nodes.pop(1)).fails(9, "launches of 2 and 2 units share strand 0")
+
+
+def test_a_strand_behind_a_fault() -> None:
+    """What depends on a range check must not run before all threads know that it passed."""
+    broken = Broken(
+        FAULT.replace("return %t", '%u = fused %t {kind = "loop"} (%t: f32[2]) { yield %t } : f32[2]\n  return %u')
+    )
+    names = [node.op.results[0].name if isinstance(node, Launch) else "|" for node in broken.schedule.body]
+    assert names == ["t", "|", "v", "u"]
+    with_partitions(broken, (1, 0), (1, 1), (1, 0))
+    broken.body(lambda nodes: nodes.insert(1, nodes.pop(3))).fails(7, "no barrier stands between uses of %t")
+
+
+def test_some_launches_without_a_partition() -> None:
+    with_partitions(Broken(), (1, 0), None, (1, 0), (1, 0)).fails(
+        9, "some launches have a partition, and some have none"
+    )
