@@ -7,7 +7,7 @@ from typing import Any
 from graphc.codegen.kernel import Kernel
 from graphc.ir.target import Target
 from graphc.runtime.cache import default_store
-from graphc.runtime.cache_entry import key_of
+from graphc.runtime.cache_entry import key_of, short_hash
 from graphc.runtime.cache_versions import KERNEL_CODE, code_is_unchanged, versions
 from graphc.runtime.messages import log, wanted
 
@@ -44,7 +44,7 @@ def _parts(kernel: Kernel, target: Target) -> dict[str, Any]:
     machine = {  # what of the target matters once the kernel has been written
         "triple": target.triple,
         "cpu": target.cpu,
-        "features": target.features,
+        "features": short_hash(target.features),
         "vector_bytes": str(target.vector_bytes),
     }
     return {"kernel": kernel.digest, "target": machine, "versions": versions(KERNEL_CODE)}

@@ -50,6 +50,11 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def short_hash(text: str) -> str:
+    """For a part that is too long to read."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def encode_entry(kind: str, key: str, name: str, parts: Mapping[str, Any], payload: bytes) -> bytes:
     """The bytes of a file."""
     header = json.dumps(asdict(Header(kind, key, name, time.time(), dict(parts)))).encode()

@@ -1,8 +1,9 @@
 """What compiled code depends on besides the program: graphc's own code, and the packages that take part.
 
 Graphc's code is told by its content, so that an edited checkout never gets stale programs, and one that is copied, or
-checked out again, keeps its cache. That is 1.5 ms for 150 files. (Times and sizes would be 0.5 ms, and differ wherever
-files are copied.) It is read when this module is imported, which is before anything is compiled.
+checked out again, keeps its cache. That is 1.5 ms for 150 files. (Times and sizes would take 0.5 ms, and differ where
+files are copied; they do tell whether anything has changed since.) It is read when this module is imported, which is
+before anything is compiled.
 """
 
 from __future__ import annotations
@@ -23,26 +24,37 @@ KERNEL_CODE = ("ir", "codegen")  # what turns a kernel's source into machine cod
 PROGRAM_CODE = ("ir", "passes", "codegen", "runtime")  # what turns a traced graph into a program
 
 
-def hash_of_code(folder: str) -> str:
-    """A short hash of the Python files in a folder of graphc, as they are now; empty where they are not files."""
-    digest = hashlib.sha256()
-    root = os.path.join(_ROOT, folder)
-    if not os.path.isdir(root):
-        return ""
-    remaining = [root]
+def files_of(folder: str) -> list[tuple[str, int, int]]:
+    """The Python files in a folder of graphc, in order: path, time of the last change, size."""
+    found = []
+    remaining = [os.path.join(_ROOT, folder)]
     while remaining:
-        with os.scandir(remaining.pop()) as found:
-            for entry in sorted(found, key=lambda entry: entry.name):
+        place = remaining.pop()
+        if not os.path.isdir(place):  # graphc is in an archive
+            return []
+        with os.scandir(place) as entries:
+            for entry in entries:
                 if entry.name.endswith(".py"):
-                    with open(entry.path, "rb") as file:
-                        content = file.read()
-                    digest.update(f"{entry.path[len(root) :]} {len(content)}\n".encode())
-                    digest.update(content)
+                    state = entry.stat()
+                    found.append((entry.path, state.st_mtime_ns, state.st_size))
                 elif entry.is_dir() and entry.name != "__pycache__":
                     remaining.append(entry.path)
-    return digest.hexdigest()[:12]
+    return sorted(found)
 
 
+def hash_of_code(folder: str) -> str:
+    """A short hash of what those files hold; empty where there are none."""
+    digest = hashlib.sha256()
+    files = files_of(folder)
+    for path, _, _ in files:
+        with open(path, "rb") as file:
+            content = file.read()
+        digest.update(f"{path[len(_ROOT) :]} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12] if files else ""
+
+
+_FILES = {folder: files_of(folder) for folder in PROGRAM_CODE}
 _AT_START = {folder: hash_of_code(folder) for folder in PROGRAM_CODE}
 
 
@@ -54,7 +66,12 @@ def versions(folders: tuple[str, ...]) -> dict[str, str]:
 def code_is_unchanged(folders: tuple[str, ...]) -> bool:
     """Whether the code on disk is what this process began with. What is compiled after an edit is not kept: nobody
     knows which of the code was loaded before it."""
-    return all(hash_of_code(folder) == _AT_START[folder] != "" for folder in folders)
+    return all(_is_unchanged(folder) for folder in folders)
+
+
+def _is_unchanged(folder: str) -> bool:
+    before = _AT_START[folder]
+    return before != "" and (files_of(folder) == _FILES[folder] or hash_of_code(folder) == before)
 
 
 @cache

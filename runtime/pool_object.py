@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import llvmlite
 import llvmlite.binding as llvm
 
 from graphc.runtime.cache import default_store
-from graphc.runtime.cache_entry import key_of
+from graphc.runtime.cache_entry import key_of, short_hash
 from graphc.runtime.loader import new_machine
 from graphc.runtime.pool_ir import pool_ir
 
@@ -18,7 +16,7 @@ KIND = "pools"
 def pool_object(name: str) -> bytes:
     """Object code that defines the visible symbol `name`, for this machine's kind of processor."""
     text = pool_ir(llvm.get_default_triple(), name, visible=True)
-    parts = {"code": hashlib.sha256(text.encode()).hexdigest(), "versions": {"llvmlite": llvmlite.__version__}}
+    parts = {"code": short_hash(text), "versions": {"llvmlite": llvmlite.__version__}}
     store = default_store()
     found = None if store is None else store.get(KIND, key_of(parts))
     if found is None:

@@ -5,7 +5,6 @@ Those are imported when a graph is compiled, and only then: they bring Numba alo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.target import Target
 from graphc.ir.text.printer import print_graph
 from graphc.runtime.cache import Store, default_store
-from graphc.runtime.cache_entry import key_of
+from graphc.runtime.cache_entry import key_of, short_hash
 from graphc.runtime.cache_versions import PROGRAM_CODE, code_is_unchanged, versions
 from graphc.runtime.manifest import program_from, program_record
 from graphc.runtime.messages import log, wanted
@@ -78,18 +77,15 @@ def _compile(graph: Graph, target: Target, verify: bool, times: CompileTimes) ->
 
 def _parts(graph: Graph, target: Target, options: dict[str, str]) -> dict[str, Any]:
     """What a program depends on. Names of ports are not quite those in the text; faults name the users' lines."""
+    machine = {name: str(value) for name, value in asdict(target).items()}
     names = [value.name for value in (*graph.args, *graph.results)]
     return {
-        "graph": _hash(f"{names}\n{print_graph(graph, locations=False)}"),
-        "place in the source": _hash("\n".join(str(op.location) for op in graph.walk())),
+        "graph": short_hash(f"{names}\n{print_graph(graph, locations=False)}"),
+        "place in the source": short_hash("\n".join(str(op.location) for op in graph.walk())),
         "options": options,
-        "target": {name: str(value) for name, value in asdict(target).items()},
+        "target": {**machine, "features": short_hash(target.features)},
         "versions": versions(PROGRAM_CODE),
     }
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _cached(store: Store, key: str) -> Program | None:

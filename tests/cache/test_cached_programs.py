@@ -218,19 +218,29 @@ def test_edited_code_never_gets_stale_programs(logged: Logged, monkeypatch: pyte
     before = dict(cache_versions._AT_START)
     assert {folder: cache_versions.hash_of_code(folder) for folder in before} == before
     edited = {**before, "passes": "edited"}
+    files = dict(cache_versions._FILES)
+
+    def touched(folder: str) -> list[tuple[str, int, int]]:
+        return [(path, when + 1, size) for path, when, size in files[folder]]
+
     with monkeypatch.context() as patch:  # a process that began after the edit
         patch.setattr(cache_versions, "_AT_START", edited)
+        patch.setattr(cache_versions, "files_of", touched)
         patch.setattr(cache_versions, "hash_of_code", edited.__getitem__)
         compiled()(graphc.tensor(X))
         assert logged() == [f"step: miss, cached for versions graphc.passes: {before['passes']} instead of edited"]
         compiled()(graphc.tensor(X))
         assert logged() == ["step: hit"]
-    for now in (edited, dict.fromkeys(before, "")):  # one that was running; one whose code is no files
-        with monkeypatch.context() as patch:
-            patch.setattr(cache_versions, "hash_of_code", now.__getitem__)
-            for _ in range(2):
-                compiled(4.0)(graphc.tensor(X))
-                assert logged()[1] == "step: not kept, since graphc's code has changed since this process began"
+    with monkeypatch.context() as patch:  # one that was running
+        patch.setattr(cache_versions, "files_of", touched)
+        compiled(5.0)(graphc.tensor(X))
+        assert len(logged()) == 1  # files were touched, and hold the same
+        patch.setattr(cache_versions, "hash_of_code", edited.__getitem__)
+        for _ in range(2):
+            compiled(4.0)(graphc.tensor(X))
+            assert logged()[1] == "step: not kept, since graphc's code has changed since this process began"
+    monkeypatch.setattr(cache_versions, "_AT_START", dict.fromkeys(before, ""))  # in an archive
+    assert not cache_versions.code_is_unchanged(cache_versions.KERNEL_CODE)
 
 
 def test_the_hash_of_code_is_of_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
