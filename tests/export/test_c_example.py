@@ -36,7 +36,7 @@ def epochs_of(printed: str) -> list[tuple[float, float]]:
     """Loss and accuracy of every epoch."""
     lines = printed.splitlines()
     found = [
-        re.fullmatch(rf"epoch {i}: loss (\d+\.\d{{4}}), test accuracy ([01]\.\d{{4}})", x)
+        re.fullmatch(rf"epoch {i}: loss (\d+\.\d{{4}}), test accuracy ([01]\.\d{{4}}), \d+\.\d us a step", x)
         for i, x in enumerate(lines, 1)
     ]
     assert all(found), printed
