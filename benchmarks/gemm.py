@@ -17,9 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report import Table, caption, machine, versions, write_json
+
 SHAPES = "64x784x128,784x64x128,64x128x10,256x1024x1024,768x128x512,768x512x128,1024x1024x1024"  # MxKxN
 LAYOUTS = "nn,nt,tn,tt"  # of A and B: n as it enters the product, t transposed
 PEERS = ("mkl", "openblas")
+NAMES = {"mkl": "MKL", "openblas": "OpenBLAS"}
 SIDES = ("graphc", *PEERS)
 
 Case = tuple[int, int, int, str]
@@ -32,8 +35,8 @@ class Worker:
         command = [sys.executable, "-m", "benchmarks.gemm_worker", side, str(threads), json.dumps(cases)]
         # A library chooses its code for this machine itself, whatever the shell asked for.
         settings = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "MKL_"))}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, env=settings, text=True, **pipes)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, env=settings, text=True, stdin=pipe, stdout=pipe)
         self._expect("ready")
 
     def time(self, case: int, seconds: float) -> float:
@@ -47,7 +50,7 @@ class Worker:
         line = self._process.stdout.readline().strip()
         if not line or (text and line != text):
             self._process.kill()
-            raise SystemExit(f"{' '.join(map(str, self._process.args))} failed")  # type: ignore[arg-type]
+            raise SystemExit(f"{' '.join(map(str, self._process.args))} failed")
         return line
 
     def close(self) -> None:
@@ -76,28 +79,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.01, help="of each measurement")
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
     cases: list[Case] = [(m, k, n, layout) for m, k, n in shapes for layout in options.layouts.split(",")]
     rates = measure(cases, options.threads, options.rounds, options.seconds)
-    print(f"{'M x K x N':18} {'':3} {'graphc':>8} {'MKL':>8} {'OpenBLAS':>9}  {'to MKL':>7} {'to OpenBLAS':>12}")
+    here = machine(("graphc", "numpy", "torch"))
+    table = Table(("M x K x N", "", "graphc", "MKL", "OpenBLAS", "to MKL", "to OpenBLAS"), labels=2)
     ratios = {peer: np.array(rates["graphc"]) / np.array(rates[peer]) for peer in PEERS}
     for i, (m, k, n, layout) in enumerate(cases):
-        print(
-            f"{f'{m} x {k} x {n}':18} {layout:3} {rates['graphc'][i]:8.1f} {rates['mkl'][i]:8.1f} "
-            f"{rates['openblas'][i]:9.1f}  {ratios['mkl'][i]:7.2f} {ratios['openblas'][i]:12.2f}"
-        )
+        speeds = (f"{rates[side][i]:.1f}" for side in SIDES)
+        table.add(f"{m} x {k} x {n}", layout, *speeds, *(f"{ratios[peer][i]:.2f}" for peer in PEERS))
+    print(f"{caption(here, options.threads)}; {versions(here)}; GFLOP/s\n")
+    print(table.markdown() if options.markdown else table.text(), end="\n\n")
     summary = {}
     for peer in PEERS:
         worst = int(ratios[peer].argmin())
         mean, least = float(np.exp(np.log(ratios[peer]).mean())), float(ratios[peer][worst])
         m, k, n, layout = cases[worst]
-        print(f"to {peer}: geometric mean {mean:.3f}, worst {least:.3f} ({m} x {k} x {n} {layout})")
+        print(f"graphc to {NAMES[peer]}: geometric mean {mean:.3f}, worst {least:.3f} ({m} x {k} x {n} {layout})")
         summary[peer] = {"geometric_mean": mean, "worst": least}
     if options.json:
-        figures = {"threads": options.threads, "cases": cases, "gflops": rates, "ratios": summary}
-        options.json.write_text(json.dumps(figures, indent=1))
+        figures = {"machine": here, "threads": options.threads, "cases": cases, "gflops": rates, "ratios": summary}
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

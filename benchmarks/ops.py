@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.ops_workloads import OPERATIONS, Operation
 from benchmarks.processes import environment, fresh, median, tenth
-from benchmarks.report import Table, caption, machine, ratio, write_json
+from benchmarks.report import Table, caption, machine, ratio, versions, write_json
 
 PEERS = ("torch", "torch.compile", "jax")
 
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     peers = options.peers.split(",")
@@ -55,8 +56,8 @@ def main() -> None:
         cells = (f"{medians[system]:.3f}" for system in ("graphc", *peers))
         table.add(name, *cells, ratio(ours, best), f"{copy / ours:.2f}")
         figures[name] = {"systems": rows, "to_the_best": ours / best, "gbytes_per_s": operation.nbytes / ours / 1e6}
-    print(caption(where, options.threads))
-    print(table.text())
+    print(f"{caption(where, options.threads)}; {versions(where)}\n")
+    print(table.markdown() if options.markdown else table.text())
     if options.json:
         write_json(options.json, {"machine": where, "threads": options.threads, "operations": figures})
 
