@@ -33,6 +33,7 @@ class Worker:
 
     def __init__(self, side: str, threads: int, cases: list[Case]):
         command = [sys.executable, "-m", "benchmarks.gemm_worker", side, str(threads), json.dumps(cases)]
+        self._side = side
         # A library chooses its code for this machine itself, whatever the shell asked for.
         settings = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "MKL_"))}
         pipe = subprocess.PIPE
@@ -50,7 +51,7 @@ class Worker:
         line = self._process.stdout.readline().strip()
         if not line or (text and line != text):
             self._process.kill()
-            raise SystemExit(f"{' '.join(map(str, self._process.args))} failed")
+            raise SystemExit(f"the process of {self._side} failed")
         return line
 
     def close(self) -> None:
