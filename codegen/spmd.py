@@ -15,12 +15,14 @@ from graphc.ir.target import Target
 from graphc.ir.verify_schedule import Span, span_of, spans_overlap
 
 # What one core does in a nanosecond, roughly: for estimates only.
-_CYCLES = 3
-_BYTES = 40
+_CYCLES = 3.5
+_NEAR_BYTES = 120  # to and from its own caches
+_FAR_BYTES = 30
 _LAUNCH_NS = 20
 
-_BARRIER_NS = 300
-_START_NS = 1500  # to hand a job to workers that are awake
+_BARRIER_NS = 250
+_THREAD_NS = 25  # more for each thread that comes to a barrier
+_START_NS = 1000  # to hand a job to workers that are awake
 _WAKE_NS = 50_000  # to wake one that sleeps
 _LEAST_GAIN = 1.15
 _MOST_THREADS = 64
@@ -137,19 +139,20 @@ def _work(phase: Sequence[Launch]) -> tuple[int, int]:
 
 def _estimate(phases: Sequence[tuple[int, int]], threads: int) -> float:
     """Nanoseconds for a run on so many threads."""
-    meeting = _START_NS + _BARRIER_NS * len(phases) if threads > 1 else 0
+    meeting = _START_NS + (_BARRIER_NS + _THREAD_NS * threads) * len(phases) if threads > 1 else 0
     return meeting + sum(max(total / threads, largest) for total, largest in phases)
 
 
 def _cost(launch: Launch, kernel: Kernel, target: Target) -> int:
-    """Nanoseconds of one thread for one unit: arithmetic and memory traffic one after the other, for both are rough."""
+    """Nanoseconds of one thread for one unit: of arithmetic, or of memory traffic where that takes longer."""
     vector = target.lanes(4)
     time = 0.0
     for op in launch.op.regions[0].ops:
         per_cycle = 4 * vector if lookup(op.name).kind == "contract" else vector
         time += work_of(op).weight / (per_cycle * _CYCLES)
     moved = sum(buffer.type.nbytes for buffer in (*launch.reads, *launch.writes))
-    return max(1, round((time + moved / _BYTES) / max(1, kernel.units)))
+    rate = _NEAR_BYTES if moved <= 2 * target.l2_bytes else _FAR_BYTES
+    return max(1, round(max(time, moved / rate) / max(1, kernel.units)))
 
 
 def _touched(launch: Launch) -> list[tuple[Span, bool]]:
