@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ LAYOUTS = "nn,nt,tn,tt"  # of A and B: n as it enters the product, t transposed
 PEERS = ("mkl", "openblas")
 NAMES = {"mkl": "MKL", "openblas": "OpenBLAS"}
 SIDES = ("graphc", *PEERS)
+REST = 0.02  # seconds, in which the threads of the side before stop looking for work
 
 Case = tuple[int, int, int, str]
 
@@ -36,6 +38,7 @@ class Worker:
         self._side = side
         # A library chooses its code for this machine itself, whatever the shell asked for.
         settings = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "MKL_"))}
+        settings["OPENBLAS_THREAD_TIMEOUT"] = "22"  # 2**22 ticks, for which an idle thread of its keeps a core busy
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, env=settings, text=True, stdin=pipe, stdout=pipe)
         self._expect("ready")
@@ -65,6 +68,7 @@ def measure(cases: list[Case], threads: int, rounds: int, seconds: float) -> dic
     for one in range(rounds):
         for case in range(len(cases)):
             for i, side in enumerate(SIDES):
+                time.sleep(REST * (threads > 1))
                 times[i, case, one] = workers[side].time(case, seconds)
     for worker in workers.values():
         worker.close()
