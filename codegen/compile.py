@@ -14,7 +14,7 @@ from graphc.codegen.c_header import c_name
 from graphc.codegen.driver import Layout, emit_driver, plan_layout, slots_of
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels import emit_kernel
-from graphc.codegen.llvm import CompiledKernel, compile_kernel, compile_module, link, target_machine
+from graphc.codegen.llvm import CompiledKernel, compile_all, link, target_machine
 from graphc.codegen.spmd import Worth, partition, worth_of
 from graphc.ir.graph import Value
 from graphc.ir.schedule import Schedule
@@ -58,8 +58,8 @@ class Emitted:
         name = self.schedule.graph.name
         entry = _entry(name)
         driver, faults = self._driver(entry)
-        kernels = [k.object_code for k in self._compiled()]
-        return self._program(name, entry, (compile_module(str(driver), self.target), *kernels), faults)
+        kernels, (image,) = compile_all(self._needed(), (str(driver),), self.target)
+        return self._program(name, entry, (image, *(k.object_code for k in kernels)), faults)
 
     def compile_library(self, name: str, outputs: Sequence[str] = ()) -> Program:
         """The program as one object with the C interface `name`_init, `name`_step, ...; besides that, only its entry
@@ -75,7 +75,10 @@ class Emitted:
         return dataclasses.replace(described, objects=(image,))
 
     def _compiled(self) -> list[CompiledKernel]:
-        return [compile_kernel(kernel, self.target) for kernel in self.distinct if kernel.units]
+        return compile_all(self._needed(), (), self.target)[0]
+
+    def _needed(self) -> list[Kernel]:
+        return [kernel for kernel in self.distinct if kernel.units]
 
     def _driver(self, entry: str) -> tuple[llvm.Module, tuple[Fault, ...]]:
         module, faults = emit_driver(self.schedule, self.kernels, self._layout(), entry, self._worth.wake)

@@ -12,9 +12,11 @@ KERNEL_EVENTS = ("compiled", "in the cache", "in memory")  # where a kernel came
 
 
 class CompileTimes:
-    """Seconds by stage, and how often something happened by name, of one compile."""
+    """Seconds by stage, and how often something happened by name, of one compile. LLVM works beside other stages, so
+    that together they may come to more than the time that the compile took."""
 
     def __init__(self) -> None:
+        self._begun = time.perf_counter()
         self.seconds: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
 
@@ -23,11 +25,12 @@ class CompileTimes:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def describe(self, name: str) -> str:
-        """A line for the whole compile of `name`, and one for each stage."""
+        """A line for the whole compile of `name`, which ends now, and one for each stage."""
+        total = time.perf_counter() - self._begun + self.seconds.get("trace", 0.0)
         made = self.counts["compiled"]
         kernels = [f"{self.counts[event]} {event}" for event in KERNEL_EVENTS if self.counts[event]]
         how = "the program was in the cache" if self.counts["found"] else f"kernels: {', '.join(kernels) or 'none'}"
-        lines = [f"{name}: {1e3 * sum(self.seconds.values()):.1f} ms; {how}"]
+        lines = [f"{name}: {1e3 * total:.1f} ms; {how}"]
         for stage, seconds in self.seconds.items():
             each = f"  {1e3 * seconds / made:.1f} ms each" if made and stage in ("numba", "llvm") else ""
             lines.append(f"  {stage:<16} {1e3 * seconds:8.1f} ms{each}")

@@ -17,7 +17,6 @@ from numba.core.bytecode import ByteCode, FunctionIdentity
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.core.interpreter import Interpreter
-from numba.core.ir_utils import build_definitions
 from numba.core.ssa import reconstruct_ssa
 from numba.core.typeinfer import TypeInferer
 from numba.core.typing.context import BaseContext
@@ -36,6 +35,13 @@ _TRAILING = {
     "lo": types.int64,
     "hi": types.int64,
 }
+
+
+class _Interpreter(Interpreter):
+    """Bytecode to Numba's IR, without the repairs that `with`, `try`, `**` and displays of containers need."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        return func_ir
 
 
 class _Constraints:
@@ -109,8 +115,7 @@ def _inferred(
 ) -> tuple[Mapping[int, Any], Mapping[str, Any], Mapping[Any, Any]]:
     """The function in SSA form, the types of its variables, and the signatures of its calls."""
     identity = FunctionIdentity.from_function(function)
-    code = reconstruct_ssa(Interpreter(identity).interpret(ByteCode(identity)))
-    code._definitions = build_definitions(code.blocks)
+    code = reconstruct_ssa(_Interpreter(identity).interpret(ByteCode(identity)))
     context = _TypingContext()
     inferer: Any = TypeInferer(context, code, None)
     inferer.constraints = _Constraints()

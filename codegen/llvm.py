@@ -1,16 +1,25 @@
-"""LLVM for one target: optimise a module, link modules, emit object code or assembly."""
+"""LLVM for one target: optimise a module, link modules, emit object code or assembly.
+
+Where there is more than one thing to compile, LLVM has a thread of its own: it works outside of Python's lock, so it
+compiles one kernel while Numba, all of it Python, writes the next one's IR. llvmlite locks too, so one thread will do.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from typing import Any
 
 import llvmlite.binding as llvm
 
 from graphc.codegen.compile_times import count, stage
-from graphc.codegen.frontend import llvm_ir
 from graphc.codegen.half_helpers import half_helpers, needs_half_helpers
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernel_cache import cache_kernel, cached_kernel
@@ -18,8 +27,13 @@ from graphc.codegen.llvm_values import LIBM_SYMBOLS
 from graphc.ir.target import Target
 from graphc.runtime.forks import Level, whole_at_fork
 
+_FRONT_END = "graphc.codegen.frontend"  # imported when the first kernel is compiled: it brings Numba along
 _lock = whole_at_fork(threading.Lock(), Level.CODEGEN)
 _compiled: dict[tuple[str, Target], CompiledKernel] = {}
+
+# Seconds until a thread that runs Python gives way to another one: LLVM's thread comes back to Python a few times for
+# each kernel, and would wait for the default of 5 ms each time.
+_SWITCH_INTERVAL = 2e-4
 
 
 class InternalCompilerError(AssertionError):
@@ -45,25 +59,68 @@ class CompiledKernel:
 
 
 def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
-    """Compile a kernel; equal kernels are compiled once in a process, and kept in the cache on disk for others. Raises
-    InternalCompilerError where it refers to a symbol that a program must not need."""
-    key = (kernel.symbol, target)
+    """Compile one kernel; see `compile_all`."""
+    return compile_all([kernel], (), target)[0][0]
+
+
+def compile_all(
+    kernels: Sequence[Kernel], modules: Sequence[str], target: Target
+) -> tuple[list[CompiledKernel], list[bytes]]:
+    """Compile kernels, and modules given as LLVM IR to object code. Equal kernels are compiled once in a process, and
+    kept in the cache on disk for others. Raises InternalCompilerError where a kernel refers to a symbol that a program
+    must not need."""
     with _lock:
-        if key in _compiled:
-            count("in memory")
-        elif (found := cached_kernel(kernel, target)) is not None:
-            count("in the cache")
-            _compiled[key] = CompiledKernel(kernel.symbol, target, *found)
-        else:
-            count("compiled")
-            _compiled[key] = _compile(kernel, target)
-            cache_kernel(kernel, target, _compiled[key].bitcode, _compiled[key].object_code)
-        return _compiled[key]
+        missing = [k for k in {k.symbol: k for k in kernels}.values() if not _known(k, target)]
+        with _llvm_thread(len(missing) + len(modules) > 1) as submit:
+            images = [submit(_module_object, text, target) for text in modules]
+            made = [(k, submit(_finish, k, _front_end(k, target), target)) for k in missing]
+            for kernel, future in made:
+                compiled = _compiled[kernel.symbol, target] = future.result()
+                cache_kernel(kernel, target, compiled.bitcode, compiled.object_code)
+        return [_compiled[k.symbol, target] for k in kernels], [image.result() for image in images]
 
 
-def _compile(kernel: Kernel, target: Target) -> CompiledKernel:
+def _known(kernel: Kernel, target: Target) -> bool:
+    key = (kernel.symbol, target)
+    if key in _compiled:
+        count("in memory")
+    elif (found := cached_kernel(kernel, target)) is not None:
+        count("in the cache")
+        _compiled[key] = CompiledKernel(kernel.symbol, target, *found)
+    return key in _compiled
+
+
+@contextmanager
+def _llvm_thread(wanted: bool) -> Iterator[Callable[..., Future[Any]]]:
+    """Yields what runs a function in LLVM's thread, or at once where no such thread is wanted."""
+    if not wanted:
+        yield _run_now
+        return
+    interval = sys.getswitchinterval()
+    thread = ThreadPoolExecutor(1, "graphc-llvm")
+    sys.setswitchinterval(min(interval, _SWITCH_INTERVAL))
+    try:
+        yield lambda function, *args: thread.submit(copy_context().run, function, *args)
+    finally:
+        sys.setswitchinterval(interval)
+        thread.shutdown(cancel_futures=True)
+
+
+def _run_now(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(function(*args))
+    return done
+
+
+def _front_end(kernel: Kernel, target: Target) -> str:
+    count("compiled")
+    with stage("import"):
+        import_module(_FRONT_END)
     with stage("numba"):
-        text = unoptimised_llvm(kernel, target)
+        return unoptimised_llvm(kernel, target)
+
+
+def _finish(kernel: Kernel, text: str, target: Target) -> CompiledKernel:
     with stage("llvm"):
         module = llvm.parse_assembly(text)
         if "f16" in kernel.source and needs_half_helpers(target):
@@ -75,13 +132,21 @@ def _compile(kernel: Kernel, target: Target) -> CompiledKernel:
 
 
 def unoptimised_llvm(kernel: Kernel, target: Target) -> str:
-    """A kernel's LLVM IR as Numba lowers it."""
-    return llvm_ir(kernel.source, kernel.params, kernel.units, kernel.symbol, function_attributes(target))
+    """A kernel's LLVM IR as the front end writes it."""
+    front_end = import_module(_FRONT_END)
+    text: str = front_end.llvm_ir(
+        kernel.source, kernel.params, kernel.units, kernel.symbol, function_attributes(target)
+    )
+    return text
 
 
 def compile_module(text: str, target: Target) -> bytes:
     """Object code of a module given as LLVM IR."""
-    with _lock, stage("driver"):
+    return compile_all((), (text,), target)[1][0]
+
+
+def _module_object(text: str, target: Target) -> bytes:
+    with stage("driver"):
         return target_machine(target).emit_object(_optimise(llvm.parse_assembly(text), target))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc.codegen.index import Index
-from graphc.codegen.language import FAULTING
+from graphc.codegen.primitives import FAULTING
 from graphc.codegen.source import Source
 from graphc.ir.scalar import Primitive, ScalarBuilder
 from graphc.ir.types import DType, bf16, f16, i64

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphc.codegen.compile_times import recorded, stage
 from graphc.codegen.host import host_target
+from graphc.compiler.collector import collector_paused
 from graphc.compiler.options import DEFAULT, ProgramOptions
 from graphc.compiler.programs import program_for
 from graphc.ir.graph import Graph
@@ -33,7 +34,7 @@ def build_executor(
 ) -> Executor:
     """Compile a graph (of the stage `traced` or `differentiated`), or find its program in the cache, and bind it to the
     memory of its states. `trace_seconds` is what it took to trace it, for GRAPHC_LOG=compile."""
-    with recorded() as times:
+    with collector_paused(), recorded() as times:
         times.add("trace", trace_seconds)
         program = program_for(graph, times)
         with stage("load"):

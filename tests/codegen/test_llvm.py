@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from graphc.codegen.kernels import emit_kernel
 from graphc.codegen.llvm import (
     InternalCompilerError,
     check_symbols,
+    compile_all,
     compile_kernel,
     compile_module,
     link,
@@ -70,6 +72,35 @@ def test_equal_kernels_are_compiled_once() -> None:
     other = compile_kernel(Kernel(COPY, (f32, f32), 8), GENERIC_X86_64_V4)
     assert first is again
     assert first is not other
+
+
+def test_kernels_compiled_together_are_those_compiled_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM works in a thread of its own then: no bit depends on that, nor does it leave anything behind."""
+    monkeypatch.setenv("GRAPHC_CACHE", "0")
+    kernels = [Kernel(COPY.replace("64", str(n)), (f32, f32), 8) for n in (11, 22, 33, 11)]
+    interval, threads = sys.getswitchinterval(), threading.active_count()
+    monkeypatch.setattr("graphc.codegen.llvm._compiled", {})
+    together, (image,) = compile_all(kernels, ["define i32 @f() {\n  ret i32 7\n}\n"], host_target())
+    assert (sys.getswitchinterval(), threading.active_count()) == (interval, threads)
+    monkeypatch.setattr("graphc.codegen.llvm._compiled", {})
+    alone = [compile_kernel(kernel, host_target()) for kernel in kernels]
+    assert [k.object_code for k in together] == [k.object_code for k in alone]
+    assert [k.bitcode for k in together] == [k.bitcode for k in alone]
+    assert together[0] is together[3]
+    assert together[0].object_code != together[1].object_code
+    assert image == compile_module("define i32 @f() {\n  ret i32 7\n}\n", host_target())
+
+
+def test_what_fails_among_several_is_raised_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE", "0")
+    good, wrong = Kernel(COPY, (f32, f32), 21), Kernel(COPY.replace("= p0[", "= fault + p0["), (f32, f32), 22)
+    interval = sys.getswitchinterval()
+    with pytest.raises(TypingError):
+        compile_all([good, wrong], [], host_target())
+    with pytest.raises(RuntimeError, match="expected"):
+        compile_all([good], ["no LLVM IR"], host_target())
+    assert sys.getswitchinterval() == interval
+    assert compile_kernel(good, host_target()).object_code
 
 
 def test_symbol_that_no_program_may_need_is_refused_by_name() -> None:
