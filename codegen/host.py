@@ -12,6 +12,7 @@ from graphc.ir.errors import GraphcError
 from graphc.ir.target import BASELINES, Target
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_SIBLINGS_ACTIVE = Path("/sys/devices/system/cpu/smt/active")
 _USUAL_CACHE_BYTES = {1: 32 << 10, 2: 1 << 20, 3: 8 << 20}
 
 
@@ -40,8 +41,18 @@ def host_target() -> Target:
         l1_bytes=caches[1],
         l2_bytes=caches[2],
         l3_bytes=caches[3],
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=_cores(),
     )
+
+
+def _cores() -> int:
+    """Physical cores of the whole machine, whichever of them this process may use: its programs are the same."""
+    processors = os.cpu_count() or 1
+    try:
+        siblings = _SIBLINGS_ACTIVE.read_text().strip() == "1"
+    except OSError:
+        siblings = False
+    return max(1, processors // 2) if siblings else processors
 
 
 def _cache_bytes() -> dict[int, int]:

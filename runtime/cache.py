@@ -139,7 +139,7 @@ class Store:
             return "none of this name is cached"
         nearest = max(known, key=lambda found: sum(found.get(part) == value for part, value in parts.items()))
         differences = [_difference(part, nearest.get(part), value) for part, value in parts.items()]
-        return f"cached for {'; '.join(filter(None, differences))}"
+        return f"cached for {'; '.join(filter(None, differences)) or 'the same, by another process just now'}"
 
     # --- files
 

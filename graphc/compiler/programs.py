@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
 from graphc.codegen.compile_times import CompileTimes, count, stage
 from graphc.codegen.host import host_target
+from graphc.compiler.places import moved, places_of
 from graphc.ir.graph import Graph
+from graphc.ir.location import Location
 from graphc.ir.target import Target
 from graphc.ir.text.printer import print_graph
 from graphc.runtime.cache import Store, default_store
@@ -37,9 +40,10 @@ def program_for(graph: Graph, times: CompileTimes) -> Program:
     if store is None:
         return _compile(graph, target, verify, times)
     with stage("look up"):
-        parts = _parts(graph, target, {"verify": str(verify)})
+        places, pattern = places_of(graph)
+        parts = _parts(graph, pattern, target, {"verify": str(verify)})
         key = key_of(parts)
-        found = _cached(store, key)
+        found = _cached(store, key, places)
     if found is not None:
         log("cache", f"{graph.name}: hit")
         count("found")
@@ -49,7 +53,7 @@ def program_for(graph: Graph, times: CompileTimes) -> Program:
     program = _compile(graph, target, verify, times)
     with stage("keep"):
         if code_is_unchanged(PROGRAM_CODE):
-            store.put(KIND, key, _encode(program), graph.name, parts)
+            store.put(KIND, key, _encode(program, places), graph.name, parts)
         else:
             log("cache", f"{graph.name}: not kept, since graphc's code has changed since this process began")
     return program
@@ -75,42 +79,48 @@ def _compile(graph: Graph, target: Target, verify: bool, times: CompileTimes) ->
 # --- what is kept
 
 
-def _parts(graph: Graph, target: Target, options: dict[str, str]) -> dict[str, Any]:
-    """What a program depends on. Names of ports are not quite those in the text; faults name the users' lines."""
+def _parts(graph: Graph, pattern: list[int], target: Target, options: dict[str, str]) -> dict[str, Any]:
+    """What a program depends on. Names of ports are not quite those in the text; of the users' lines, it counts which
+    of them are the same (see `graphc.compiler.places`)."""
     machine = {name: str(value) for name, value in asdict(target).items()}
     names = [value.name for value in (*graph.args, *graph.results)]
     return {
         "graph": short_hash(f"{names}\n{print_graph(graph, locations=False)}"),
-        "place in the source": short_hash("\n".join(str(op.location) for op in graph.walk())),
+        "division into lines": short_hash(str(pattern)),
         "options": options,
         "target": {**machine, "features": short_hash(target.features)},
         "versions": versions(PROGRAM_CODE),
     }
 
 
-def _cached(store: Store, key: str) -> Program | None:
+def _cached(store: Store, key: str, places: Sequence[Location]) -> Program | None:
     payload = store.get(KIND, key)
     if payload is None:
         return None
     try:
-        return _decode(payload)
+        return _decode(payload, places)
     except (ValueError, TypeError, LookupError) as error:
         store.discard(KIND, key, str(error))
         return None
 
 
-def _encode(program: Program) -> bytes:
+def _encode(program: Program, places: Sequence[Location]) -> bytes:
     """The length of the record, the record, and the objects one after the other."""
-    record = {"program": program_record(program), "objects": [len(image) for image in program.objects]}
+    record = {
+        "program": program_record(program),
+        "objects": [len(image) for image in program.objects],
+        "places": [[place.file, place.line] for place in places],
+    }
     text = json.dumps(record).encode()
     return b"".join([len(text).to_bytes(_LENGTH, "little"), text, *program.objects])
 
 
-def _decode(payload: bytes) -> Program:
+def _decode(payload: bytes, places: Sequence[Location]) -> Program:
     end = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
     record = json.loads(payload[_LENGTH:end])
     objects: list[bytes] = []
     for size in record["objects"]:
         objects.append(payload[end : end + size])
         end += size
-    return program_from(record["program"], objects)
+    before = [Location(*place) for place in record["places"]]
+    return moved(program_from(record["program"], objects), before, places)

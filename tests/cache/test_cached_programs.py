@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -104,13 +105,49 @@ def test_what_makes_another_program(logged: Logged, monkeypatch: pytest.MonkeyPa
     assert logged() == ["step: hit"]
 
 
-def test_other_lines_of_the_source(logged: Logged) -> None:
-    text = "def step(x):\n    return x.exp()\n"
-    for lines in (0, 1):
-        scope: dict[str, Any] = {}
-        exec(compile("\n" * lines + text, "<written>", "exec"), scope)
-        graphc.compile(scope["step"])(graphc.tensor(X))
-    assert logged() == ["step: miss, none of this name is cached", "step: miss, cached for another place in the source"]
+PICK = """
+def pick(x, i, j):
+    first = x[i]
+    return first + x[j]
+"""
+
+
+def pick(file: str, lines: int = 0, source: str = PICK) -> Any:
+    """A function from some lines of some file."""
+    scope: dict[str, Any] = {}
+    exec(compile("\n" * lines + source, file, "exec"), scope)
+    return graphc.compile(scope["pick"])
+
+
+def messages(function: Any) -> list[str]:
+    """What is said of an index out of range: of the first, of the second."""
+    found = []
+    good, bad = graphc.tensor([0, 2]), graphc.tensor([1, 99])
+    for i, j in ((bad, good), (good, bad)):
+        with pytest.raises(OutOfRangeError) as raised:
+            function(graphc.tensor(X), i, j)
+        found.append(str(raised.value))
+    return found
+
+
+def test_a_function_that_has_moved_is_a_hit(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few lines down, to where the lines of the two are mixed up, to another file: faults name the lines of now."""
+    places = [("a.py", 0), ("a.py", 1), ("a.py:4", 7), ("a.py", 19)]
+    told = [messages(pick(*place)) for place in places]
+    assert [line.split(",")[0] for line in logged()] == ["pick: miss", *["pick: hit"] * 3]
+    monkeypatch.setenv("GRAPHC_CACHE", "0")
+    assert told == [messages(pick(*place)) for place in places]
+    assert "a.py:3" in told[0][0]
+    assert "a.py:4" in told[0][1]
+    assert "a.py:4:11" in told[2][1]
+
+
+def test_ops_on_one_line_or_on_two(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = "\ndef pick(x, i, j):\n    return x[i] + x[j]\n"
+    told = [messages(pick("a.py", source=source)) for source in (PICK, one)]
+    assert logged() == ["pick: miss, none of this name is cached", "pick: miss, cached for another division into lines"]
+    monkeypatch.setenv("GRAPHC_CACHE", "0")
+    assert told == [messages(pick("a.py", source=source)) for source in (PICK, one)]
 
 
 def test_every_byte_of_a_constant_counts(logged: Logged) -> None:
@@ -129,23 +166,6 @@ def test_every_byte_of_a_constant_counts(logged: Logged) -> None:
     values[0] = -0.0
     np.testing.assert_array_equal(np.signbit(make()(-zeros).numpy())[:2], [True, False])
     assert [line.split(",")[0] for line in logged()] == ["step: miss"] * 3
-
-
-def test_faults_of_a_cached_program_name_their_lines(logged: Logged) -> None:
-    def make() -> Any:
-        @graphc.compile
-        def pick(x: Any, i: Any) -> Any:
-            return x.take(i)
-
-        return pick
-
-    messages = []
-    for _ in range(2):
-        with pytest.raises(OutOfRangeError, match=r"test_cached_programs\.py:\d+: ") as raised:
-            make()(graphc.tensor(X), graphc.tensor([1, 99]))
-        messages.append(str(raised.value))
-    assert messages[0] == messages[1]
-    assert logged()[1:] == ["pick: hit"]
 
 
 def test_training_goes_on_as_it_would_have(logged: Logged) -> None:
@@ -195,6 +215,23 @@ def test_equal_kernels_are_compiled_once_across_programs(
     monkeypatch.setattr(llvm, "unoptimised_llvm", refuse)
     np.testing.assert_allclose(compiled(name="third")(graphc.tensor(X)).numpy(), EXPECTED, rtol=1e-6)
     assert "kernels: 1 in the cache" in capfd.readouterr().err
+
+
+def test_compile_times_by_stage(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRAPHC_LOG", "compile")
+    compiled()(graphc.tensor(X))
+    head, *lines = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"graphc \[compile\] step: \d+\.\d ms; kernels: 1 compiled", head)
+    stages = [line.split()[0] for line in lines]
+    assert stages[0] == "trace"
+    assert {"autodiff", "fuse", "schedule", "emit", "numba", "llvm", "driver", "keep", "load"} <= set(stages)
+    assert all(re.fullmatch(r"  \S.{15} +\d+\.\d ms(  \d+\.\d ms each)?", line) for line in lines)
+    compiled()(graphc.tensor(X))
+    head, *lines = capfd.readouterr().err.splitlines()
+    assert head.endswith(" ms; the program was in the cache")
+    assert [line[2:18].strip() for line in lines] == ["trace", "look up", "load"]
 
 
 def test_cached_kernels_are_shown_and_exported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
