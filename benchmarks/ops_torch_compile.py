@@ -44,5 +44,5 @@ def _cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, ct: Any) -> Any:
-    y, pull = torch.func.vjp(lambda *a: F.layer_norm(a[0], (x.shape[-1],), a[1], a[2], EPSILON), x, weight, bias)
-    return y, *pull(ct)
+    found = torch.func.vjp(lambda *a: F.layer_norm(a[0], (x.shape[-1],), a[1], a[2], EPSILON), x, weight, bias)
+    return found[0], *found[1](ct)

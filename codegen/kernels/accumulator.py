@@ -10,8 +10,9 @@ from graphc.codegen.index import Index
 from graphc.codegen.scalar_text import Expression, ScalarText, Term
 from graphc.ir.graph import Op
 from graphc.ir.opdef import Reduction, lookup
+from graphc.ir.ops.arithmetic import highest, lowest
 from graphc.ir.scalar import Primitive
-from graphc.ir.types import DType, bool_, f32, f64, i64
+from graphc.ir.types import DType, bool_, f32, f64, i32, i64
 
 # The combining primitives that may be reordered, so that a loop over them becomes vector code.
 _REORDERED = {
@@ -102,3 +103,36 @@ class Accumulator:
         assert self.rule.better is not None
         rule: Term = self.rule.better(s, x, best)
         return s.call("bit_or", s.call("eq", at, s.const(0, i64)), rule)
+
+
+# For an op that finds a position: what combines elements to the one it looks for, and what that starts as.
+_EXTREMA = {"argmax": ("accumulate_max", lowest), "argmin": ("accumulate_min", highest)}
+
+
+@dataclass(frozen=True)
+class Extremum(Accumulator):
+    """An op that finds a position, done by two loops that become vector code: the first finds the best element, the
+    second the least position of its equals. NaN is the best element of all."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return (Cell(f"{self.op.name}_best", self.dtype, _EXTREMA[self.op.name][1](self.dtype)),)
+
+    @property
+    def position_dtype(self) -> DType:
+        """What the second loop counts in: the narrower, the more lanes."""
+        return i32 if self.op.operands[0].type.size < 2**31 else i64
+
+    def advance(self, elements: Elements, state: Sequence[Expression], x: Expression, position: Index) -> list[str]:
+        return [f"{_EXTREMA[self.op.name][0]}({state[0].text}, {x.text})"]
+
+    def least_position(self, elements: Elements, best: Expression, x: Expression, position: Index, least: str) -> str:
+        """The next value of the variable `least`, once element `x` at a position is in."""
+        s, dtype = elements.scalars, self.position_dtype
+        equal: Term = s.call("eq", s.leaf(x), s.leaf(best))
+        if self.dtype.is_float:
+            equal = s.call("bit_or", equal, s.call("ne", s.leaf(x), s.leaf(x)))
+        found = s.assign(s.expression(equal, bool_, self.op.name), bool_, f"{self.op.name}_equal")
+        elements.used.append(position)
+        here, none = f"cast_{dtype}({position.text})", elements.constant(highest(dtype), dtype).text
+        return f"accumulate_min({least}, select({found.text}, {here}, {none}))"

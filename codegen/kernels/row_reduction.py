@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphc.codegen.index import Index
-from graphc.codegen.kernels.accumulator import Accumulator
+from graphc.codegen.kernels.accumulator import Accumulator, Extremum
 from graphc.codegen.kernels.iteration import Grid, best_tile, elements_per_unit, split_rows
+from graphc.codegen.kernels.one_hot import place_of_term
 from graphc.codegen.kernels.passes import Passes, ReducedLoops, converted
 from graphc.codegen.kernels.reduction_plan import Pass
 from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
+from graphc.ir.kernel_facts import can_fault
+from graphc.ir.ops.arithmetic import highest
+from graphc.ir.types import i64
 
 BLOCK = 4096  # how many elements of a sum are added up before they join the total; vector lanes divide it further
 
@@ -32,8 +37,10 @@ class RowReduction(Passes):
         return grid
 
     def _sweep(self, sweep: Pass) -> None:
-        """One pass over a row."""
-        accumulators = {op: Accumulator(op) for op in sweep.reduces}
+        """One pass over a row, if there is anything to do at each of its places."""
+        single = {op: place for op in sweep.reduces if (place := self._place_of_term(op)) is not None}
+        sweep = replace(sweep, reduces=[op for op in sweep.reduces if op not in single])
+        accumulators = {op: (Accumulator if Accumulator(op).rule.combine else Extremum)(op) for op in sweep.reduces}
         in_blocks = any(a.is_rounded_sum for a in accumulators.values())
         loops = ReducedLoops.over(self.reduced_axes, BLOCK if in_blocks else None)
         cells = {op: [self.source.fresh(c.hint) for c in a.cells] for op, a in accumulators.items()}
@@ -60,10 +67,55 @@ class RowReduction(Passes):
             self.source.line(
                 f"{cells[op][0]} = {converted(total, accumulators[op].total_dtype, accumulators[op].dtype)}"
             )
-        for op, a in accumulators.items():
-            self._bind_result(op, Expression(cells[op][-1], a.cells[-1].dtype, self.source.depth))
         for value, pointer in kept.items():
             self._bind_kept(value, pointer)
+        for op, a in accumulators.items():
+            result = Expression(cells[op][-1], a.cells[-1].dtype, self.source.depth)
+            self._bind_result(op, self._position_of(a, result) if isinstance(a, Extremum) else result)
+        for op, place in single.items():
+            self._bind_result(op, self._only_term(op, place))
+
+    def _place_of_term(self, op: Op) -> Value | None:
+        """Where along the row the only term of a sum is; None if there may be several, or others can fault."""
+        shape = self.plan.shape
+        if len(self.reduced_axes) != 1 or any(
+            can_fault(inner) and inner.result.type.shape == shape for inner in self.plan.region.ops
+        ):
+            return None
+        return place_of_term(op)
+
+    def _only_term(self, op: Op, place: Value) -> Expression:
+        """The element, at a place of the row, of which all others are zero; zero where the place is not in the row."""
+        (axis,) = self.reduced_axes
+        before = dict(self.variables)
+        self.variables[axis] = Index.of(0)
+        wanted = self.elements.of(place, self.full_index())
+        at = wanted.index
+        if at is None or at.low < 0 or at.high >= axis.size:
+            # Moved into the row; the element is not the term then, so it is zero like the others.
+            depth = max(wanted.depth, self.source.guard_depth)
+            name = self.source.fresh("term_at")
+            self.source.line(f"{name} = maximum(0, minimum({wanted.text}, {axis.size - 1}))", depth=depth)
+            at = Index.variable(name, 0, axis.size - 1, depth)
+        self.variables[axis] = at
+        found = self.elements.of(op.operands[0], self.full_index())
+        self.variables = before
+        return replace(found, dtype=found.dtype.accumulator)
+
+    def _position_of(self, accumulator: Extremum, best: Expression) -> Expression:
+        """The first position of the element that an op looks for."""
+        dtype, depth = accumulator.position_dtype, self.source.depth
+        least = self.source.fresh(f"{accumulator.op.name}_at")
+        self.source.line(f"{least} = {self.elements.constant(highest(dtype), dtype).text}")
+
+        def body() -> None:
+            index = self.full_index()
+            x = self.elements.of(accumulator.op.operands[0], index)
+            after = accumulator.least_position(self.elements, best, x, self.position(index), least)
+            self.source.line(f"{least} = {after}")
+
+        self.nest(ReducedLoops.over(self.reduced_axes, None), body, lambda: None, lambda: None)
+        return self.elements.scalars.assign(Expression(f"cast_i64({least})", i64, depth), i64, accumulator.op.name)
 
     def _start(self, accumulator: Accumulator, cells: Sequence[str]) -> None:
         for name, cell in zip(cells, accumulator.cells, strict=True):

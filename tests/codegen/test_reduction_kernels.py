@@ -11,7 +11,7 @@ import pytest
 
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
-from graphc.ir.types import from_numpy_dtype
+from graphc.ir.types import from_numpy_dtype, i64
 from tests.codegen.harness import Array, evaluate, fused, reversed_units, run, types_of
 from tests.codegen.regions import bias_update, cross_entropy, layer_norm, layer_norm_backward, softmax
 
@@ -111,6 +111,77 @@ def test_positions_keep_the_first_of_equals_and_the_first_nan(name: str, axis: i
     x = np.random.default_rng(0).integers(0, 4, (5, 6, 12)).astype(np.float64)
     x[1, 2, 3] = x[1, 4, 7] = np.nan
     check([x], lambda b, x: b.emit(name, [x], {"axes": (axis,), "keepdims": False}).result, python=True)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("width", [1, 2, 17, 64, 1000, 9001])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i1", "u1", "i8", "bf16"])
+def test_positions_in_rows(name: str, width: int, dtype: str) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.integers(0, 5, (4, width)).astype(ml_dtypes.bfloat16 if dtype == "bf16" else dtype)
+    if x.dtype.kind in "iu":
+        limits = np.iinfo(x.dtype)
+        x[1], x[2] = limits.max, limits.min
+    else:
+        x[1], x[2] = np.inf, -np.inf
+        x[3, width // 2 :: 5] = np.nan
+    op = fused("reduction", types_of([x]), lambda b, x: b.emit(name, [x], {"axes": (1,), "keepdims": True}).result)
+    (expected,) = evaluate(op, [x])
+    assert (run(op, [x]).results[0] == expected).all()
+    assert (run(op, [x], order=reversed_units).results[0] == expected).all()
+    if width < 100:
+        assert (run(op, [x], python=True).results[0] == expected).all()
+
+
+def test_position_of_what_is_computed() -> None:
+    def build(b: Any, x: Any) -> Any:
+        powers = softmax(b, x)
+        return b.emit("argmax", [powers], {"axes": (1,), "keepdims": False}).result, powers
+
+    check([np.linspace(-3, 4, 90).reshape(5, 18) ** 2], build, python=True)
+
+
+def picked(b: Any, x: Any, places: Any, what: Any = None) -> Any:
+    """where(column == place, what, 0), the columns being those of `x`."""
+    columns = b.iota(dtype=i64, shape=x.type.shape, axis=1)
+    here = b.eq(b.broadcast(places, shape=x.type.shape, dims=(0,)), columns)
+    return b.where(here, x if what is None else what, b.full_like(x, 0))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4"])
+@pytest.mark.parametrize("columns", [1, 2, 33, 700])
+def test_sum_of_one_term(dtype: str, columns: int) -> None:
+    x = (np.arange(6 * columns).reshape(6, columns) % 11 - 3).astype(dtype)
+    places = np.array([0, columns - 1, columns, -1, columns // 2, 2**40])
+    if x.dtype.kind == "f":
+        x[0, columns - 1], x[1, 0], x[4] = np.nan, np.inf, np.inf
+        x[4, columns // 2] = 2.0
+
+    def build(b: Any, x: Any, places: Any) -> Any:
+        over = {"axes": (1,), "keepdims": False}
+        mask = b.eq(b.broadcast(places, shape=x.type.shape, dims=(0,)), b.iota(dtype=i64, shape=x.type.shape, axis=1))
+        count = b.sum(b.cast(b.bitwise_and(mask, b.eq(x, x)), dtype=x.type.dtype), **over)
+        return b.sum(b.neg(picked(b, x, places)), **over), count, b.max(x, **over)
+
+    op = fused("reduction", types_of([x, places]), build)
+    expected = evaluate(op, [x, places])
+    source = emit_kernel(op, tuple(range(5)), host_target()).source
+    assert columns == 1 or ("term_at" in source and "accumulate_add" not in source)
+    for outcome in (run(op, [x, places]), run(op, [x, places], python=True)):
+        for found, e in zip(outcome.results, expected, strict=True):
+            np.testing.assert_array_equal(found, e)
+
+
+def test_every_term_of_a_sum_is_computed_where_one_can_fault() -> None:
+    arrays = [np.ones((3, 8), np.int32), np.array([1, 2, 3]), np.ones((3, 8), np.int32)]
+
+    def build(b: Any, x: Any, places: Any, y: Any) -> Any:
+        return b.sum(picked(b, x, places, b.floor_div(x, y)), axes=(1,), keepdims=False)
+
+    op = fused("reduction", types_of(arrays), build)
+    assert run(op, arrays).fault == 0
+    arrays[2][0, 7] = 0
+    assert run(op, arrays).fault == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1])
