@@ -28,6 +28,7 @@ from graphc.runtime.messages import log, wanted
 from graphc.runtime.program import Program
 
 KIND = "programs"
+_FORMAT = "1"  # of the payload
 _LENGTH = 8  # bytes of the length that precedes the record
 
 
@@ -89,7 +90,7 @@ def _parts(graph: Graph, pattern: list[int], target: Target, options: dict[str, 
         "division into lines": short_hash(str(pattern)),
         "options": options,
         "target": {**machine, "features": short_hash(target.features)},
-        "versions": versions(PROGRAM_CODE),
+        "versions": {"entry": _FORMAT, **versions(PROGRAM_CODE)},
     }
 
 
