@@ -8,6 +8,7 @@ optimizer's update; and as what it writes was read before, no cache line is read
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -77,6 +78,7 @@ def _rate(prepare: Work, threads: int) -> float:
     repeats = 1
 
     def run(thread: int) -> None:
+        _stay_on_core(thread)
         work = prepare(thread)
         while True:
             start.wait()
@@ -107,6 +109,13 @@ def _rate(prepare: Work, threads: int) -> float:
     for worker in workers:
         worker.join()
     return found
+
+
+def _stay_on_core(thread: int) -> None:
+    """Bind the calling thread to a core of its own: for so short a time the system may well leave two on one."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[thread % len(cores)]})
 
 
 def _function(address: int, *arguments: Any) -> Any:
