@@ -16,6 +16,7 @@ from graphc.ir.errors import DTypeError, ShapeError
 from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import address_of, aligned_bytes
+from graphc.runtime.outputs import Outputs
 from graphc.runtime.pool import checked_threads, follow, pool_address
 from graphc.runtime.program import ALIGNMENT, Port, Program
 
@@ -101,7 +102,7 @@ class Executor:
             [ctypes.addressof(scalars) + i * ctypes.sizeof(ctypes.c_double) for i in range(len(scalars))],
             [first for first, _ in updated],
             [end for _, end in updated],
-            [(port.type.shape, port.type.dtype.numpy) for port in program.outputs],
+            Outputs(program.outputs).take,
             states,  # which the context points to
         )
 
@@ -123,7 +124,7 @@ class Executor:
         """As a call, without the checks: `inputs` holds as many arrays as there are input ports, of exactly their
         types; for one without dimensions a NumPy scalar will do, and for an f64[] a Python float. An array that is not
         dense row-major, or that overlaps a state that the program updates, is copied."""
-        lock, entry, context, pack, pointers, scalars, scalars_at, starts, ends, kinds, _ = self._hot
+        lock, entry, context, pack, pointers, scalars, scalars_at, starts, ends, take_outputs, _ = self._hot
         with lock:
             addresses = []
             copies = []  # kept until the call is over
@@ -143,7 +144,7 @@ class Executor:
                     copies.append(copied)
                     address = address_of(copied)
                 addresses.append(address)
-            outputs = [np.empty(shape, dtype) for shape, dtype in kinds]
+            outputs = take_outputs()
             addresses += map(address_of, outputs)
             pack(pointers, 0, *addresses)
             status = entry(context)
