@@ -10,8 +10,11 @@ from graphc.passes.fusion.partition import Cluster, Kernel, Partition
 from graphc.passes.fusion.program import Program
 from graphc.passes.fusion.recompute import worth_recomputing
 from graphc.passes.fusion.refusal import Refusal
+from graphc.passes.fusion.rules import MAX_NODES
+from graphc.passes.fusion.side_by_side import merge_side_by_side
 
 Pair = tuple[Cluster, Cluster]
+_SCALARS = 64  # ops of one of several equal kernels that compute scalars
 
 
 def choose_kernels(graph: Graph) -> Partition:
@@ -36,6 +39,7 @@ def fuse_clusters(program: Program) -> Partition:
         _merge_greedily(partition, pairs, with_prologue=False)
     _merge_greedily(partition, _neighbours, with_prologue=True)
     _merge_scalars(partition, [c for c in partition.clusters.values() if _is_scalar(c)])
+    merge_side_by_side(partition)
     return partition
 
 
@@ -54,10 +58,40 @@ def _scalars_from_memory(partition: Partition) -> list[Cluster]:
 
 
 def _merge_scalars(partition: Partition, candidates: list[Cluster]) -> None:
+    """All in one kernel, if that is not too large. Else those that hand something on first, and then as many of equal
+    work as make one of moderate size: kernels that are equal are compiled once, as those for the steps and rates of
+    many parameters are."""
+    if sum(len(cluster.nodes) for cluster in candidates) <= MAX_NODES:
+        _first_fit(partition, candidates, MAX_NODES)
+        return
+    groups: dict[tuple[str, ...], list[Cluster]] = {}
+    for cluster in _connected(partition, candidates):
+        groups.setdefault(tuple(node.name for node in cluster.nodes), []).append(cluster)
+    for group in groups.values():
+        if len(group) > 1:
+            _first_fit(partition, group, _SCALARS)
+    _first_fit(partition, [group[0] for group in groups.values() if len(group) == 1], MAX_NODES)
+
+
+def _connected(partition: Partition, clusters: list[Cluster]) -> list[Cluster]:
+    """The clusters after merging those that hand something on to one another."""
+    kept: dict[Cluster, None] = {}
+    for cluster in clusters:
+        kept[cluster] = None
+        for other in partition.predecessors(cluster):
+            kernel = partition.merged(other, cluster, with_prologue=False) if other in kept else None
+            if isinstance(kernel, Kernel):
+                del kept[cluster]
+                cluster = partition.merge(other, cluster, kernel)
+    return list(kept)
+
+
+def _first_fit(partition: Partition, clusters: list[Cluster], max_nodes: int) -> None:
     merged: list[Cluster] = []
-    for cluster in candidates:
+    for cluster in clusters:
         for other in merged:
-            kernel = partition.merged(other, cluster, with_prologue=False)
+            fits = len(other.nodes) + len(cluster.nodes) <= max_nodes
+            kernel = partition.merged(other, cluster, with_prologue=False) if fits else None
             if isinstance(kernel, Kernel):
                 partition.merge(other, cluster, kernel)
                 break

@@ -89,9 +89,11 @@ class Partition:
             self.clusters[index] = cluster
             self.cluster_of[node] = cluster
             results = [v for v in node.results if v in program.wanted or v in self.readers]
-            kernel = self._kernel(self._members(program.inlined(node), [node]), results, True)
-            assert isinstance(kernel, Kernel), f"no kernel holds {node}: {kernel}"
-            cluster.members, cluster.results, cluster.kind, cluster.exposed = kernel
+            members = self._members(program.inlined(node), [node])
+            kind = kernel_kind(members, results)
+            assert isinstance(kind, str), f"no kernel holds {node}: {kind}"
+            exposed = exposed_states(members, results, kind, program.written)
+            cluster.members, cluster.results, cluster.kind, cluster.exposed = members, results, kind, exposed
         for cluster in self.clusters.values():
             for other in self.predecessors(cluster):
                 cluster.before |= other.bits | other.before
@@ -146,27 +148,32 @@ class Partition:
         return found
 
     def _merged(self, a: Cluster, b: Cluster, with_prologue: bool) -> Kernel | Refusal:
+        for cluster in (a, b):
+            if self.is_copy(cluster):
+                return Refusal("{} is a copy, a second place for one value", (cluster,))
+        return self.joined(a, b, None, with_prologue)
+
+    def joined(self, a: Cluster, b: Cluster, kind: str | None, with_prologue: bool = True) -> Kernel | Refusal:
+        """The same, as a kernel of a `kind` that is known to hold both (None: what `kernel_kind` says)."""
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
             return TOO_LARGE
-        for cluster in (a, b):
-            if self._is_copy(cluster):
-                return Refusal("{} is a copy, a second place for one value", (cluster,))
         between = ((a.after & b.before) | (b.after & a.before)) & ~(a.bits | b.bits)
         if between:
             return Refusal("would make a cycle through {}", (self.cluster_of[self._nodes[_lowest(between)]],))
         results = self._handed_on(a, b)
         if a.faults or b.faults:
             for value in results:
-                if value in self.program.written:
-                    return Refusal(
-                        "{} can fault, which must come before {} is updated",
-                        (self._fault(a, b), self.program.written[value]),
-                    )
-        kernel = self._kernel(self._members(a.members, b.members), results, with_prologue)
-        if isinstance(kernel, Kernel):
-            for state in sorted(kernel.exposed - a.exposed - b.exposed, key=self.program.graph.args.index):
-                return Refusal("{} could not be updated in place", (state,))
-        return kernel
+                state = self.program.written.get(value)
+                if state is not None:
+                    return Refusal("{} can fault, which must come before {} is updated", (self._fault(a, b), state))
+        members = self._members(a.members, b.members)
+        found = kind or kernel_kind(members, results, with_prologue)
+        if isinstance(found, Refusal):
+            return found
+        exposed = exposed_states(members, results, found, self.program.written)
+        for state in sorted(exposed - a.exposed - b.exposed, key=self.program.graph.args.index):
+            return Refusal("{} could not be updated in place", (state,))
+        return Kernel(members, results, found, exposed)
 
     def merge(self, a: Cluster, b: Cluster, kernel: Kernel) -> Cluster:
         """Make one cluster of both; it takes the place of `a`. `kernel` is what `merged` gave for them."""
@@ -221,12 +228,6 @@ class Partition:
     def _is_only_for(self, value: Value, a: Cluster, b: Cluster) -> bool:
         return value not in self.program.wanted and all(self.cluster_of[n] in (a, b) for n in self.readers[value])
 
-    def _kernel(self, members: Sequence[Node], results: list[Value], with_prologue: bool) -> Kernel | Refusal:
-        kind = kernel_kind(members, results, with_prologue)
-        if isinstance(kind, Refusal):
-            return kind
-        return Kernel(members, results, kind, exposed_states(members, results, kind, self.program.written))
-
     def _members(self, a: Sequence[Node], b: Sequence[Node]) -> list[Node]:
         return sorted(dict.fromkeys((*a, *b)), key=_position)
 
@@ -239,7 +240,7 @@ class Partition:
     def _fault(self, *clusters: Cluster) -> Node:
         return next(node for cluster in clusters for node in cluster.nodes if node.faults)
 
-    def _is_copy(self, cluster: Cluster) -> bool:
+    def is_copy(self, cluster: Cluster) -> bool:
         """Whether a cluster copies what another one computed, or an argument: a second place for one value."""
         node = cluster.nodes[0]
         if node.op is not None:

@@ -11,7 +11,6 @@ from graphc.ir.graph import Op, Value
 from graphc.passes.fusion.partition import Cluster, Partition
 from graphc.passes.fusion.program import CHEAP, Node
 
-
 _FAR_SMALLER = 8  # times
 
 

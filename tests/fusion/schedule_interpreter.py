@@ -2,7 +2,7 @@
 
 There is one arena, filled with noise; states are updated where they lie; and everything a schedule leaves open is
 decided at random: the order of launches between two barriers and, where a kernel updates an operand in place, the
-order of elements, each of which is computed from what memory holds at that moment.
+order of elements of each piece of it, each of which is computed from what memory holds at that moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.ir import evaluate_block
 from graphc.ir.attributes import DenseArray
-from graphc.ir.kernel_facts import can_fault
+from graphc.ir.kernel_facts import can_fault, loop_pieces
 from graphc.ir.schedule import Barrier, Buffer, Launch, Schedule
 
 Array = np.ndarray[Any, Any]
@@ -65,11 +65,15 @@ class _Machine:
             for buffer, result in zip(launch.writes, self._compute(launch), strict=True):
                 self._view(buffer)[...] = result
             return
-        elements = list(range(launch.writes[0].type.size))
+        region = launch.op.regions[0]
+        is_loop = launch.op.attributes["kind"] == "loop"
+        pieces = loop_pieces(region) if is_loop else [tuple(range(len(region.results)))]
+        elements = [(piece, i) for piece in pieces for i in range(region.results[piece[0]].type.size)]
         self.random.shuffle(elements)
-        for i in elements:
-            for buffer, result in zip(launch.writes, self._compute(launch), strict=True):
-                self._view(buffer).reshape(-1)[i] = result.reshape(-1)[i]
+        for piece, i in elements:
+            results = self._compute(launch)
+            for number in piece:
+                self._view(launch.writes[number]).reshape(-1)[i] = results[number].reshape(-1)[i]
 
     def _compute(self, launch: Launch) -> list[Array]:
         results = evaluate_block(launch.op.regions[0], [self._view(b) for b in launch.reads])

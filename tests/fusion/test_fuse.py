@@ -209,9 +209,8 @@ def test_gather_reads_an_argument_of_its_kernel() -> None:
     }""")
     assert shapes_of(graph) == [
         ("loop", ["exp"]),
-        ("loop", ["take", "tanh"]),
         ("loop", ["transpose"]),
-        ("loop", ["take"]),
+        ("loop", ["take", "tanh", "take"]),
     ]
 
 
@@ -272,13 +271,15 @@ def test_costly_scalars_are_one_kernel() -> None:
     graph = fuse(SCALARS.replace("OP", "pow"))
     assert shapes_of(graph) == [
         ("loop", ["constant", "add", "cast", "pow", "cast"]),
-        ("loop", ["broadcast", "mul"]),
-        ("loop", ["broadcast", "mul"]),
+        ("loop", ["broadcast", "mul", "broadcast", "mul"]),
     ]
     assert set(graph.ops[0].results) == {graph.updates[graph.states[0]], graph.ops[1].operands[0]}
 
 
 def test_cheap_scalars_are_computed_by_everyone() -> None:
     graph = fuse(SCALARS.replace("OP", "mul"))
-    assert shapes_of(graph)[0] == ("loop", ["constant", "add", "cast", "mul", "cast", "broadcast", "mul"])
-    assert len(kernels(graph)) == 3
+    scalars = ["constant", "add", "cast", "mul", "cast"]
+    assert shapes_of(graph) == [
+        ("loop", [*scalars, "broadcast", "mul", "broadcast", "mul"]),
+        ("loop", ["constant", "add"]),
+    ]

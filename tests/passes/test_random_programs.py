@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
-from graphc.ir import Graph, interpret, parse, same_graph, verify
+from graphc.ir import FaultError, Graph, interpret, parse, same_graph, verify
 from graphc.passes.autodiff import Autodiff
 from graphc.passes.canonicalize import Canonicalize
 from graphc.passes.contract_layout import ContractLayout
@@ -46,7 +46,11 @@ def test_special_values_stay(one: Pass, case: Case) -> None:
     inputs, states = map(specials, case.inputs), map(specials, case.states)
     arguments = list(inputs), list(states)
     with np.errstate(all="ignore"):
-        expected, found = interpret(before, *arguments), interpret(after, *arguments)
+        try:
+            expected = interpret(before, *arguments)
+        except FaultError:  # a special value became a divisor or an index
+            reject()
+        found = interpret(after, *arguments)
     for actual, wanted in zip(found, expected, strict=True):
         assert_same_bits(actual, wanted)
 
