@@ -19,10 +19,12 @@ from graphc.passes.fold import Fold
 from graphc.passes.fuse import Fuse
 from graphc.passes.pass_manager import Observe, Pass, PassManager, Timing
 from graphc.passes.schedule import schedule
+from graphc.passes.split import Split
 
 # Stage -> the passes that bring a graph of the stage before it there. Autodiff first: what a gradient means depends on
 # the ops between its operands, and its zeros, ones and broadcasts are what the rest then simplifies. Folding and CSE go
-# before contract-layout, which looks at how often a contraction is used, and after it, for what it exposes.
+# before contract-layout, which looks at how often a contraction is used, and after it, for what it exposes. Splitting
+# comes last, for canonical form would join what it cuts.
 PIPELINE: dict[str, tuple[Pass, ...]] = {
     "differentiated": (Autodiff(),),
     "optimized": (
@@ -34,6 +36,7 @@ PIPELINE: dict[str, tuple[Pass, ...]] = {
         Fold(),
         Cse(),
         Canonicalize(),
+        Split(),
         EnterStage("optimized"),
     ),
     "fused": (Fuse(),),
@@ -46,6 +49,7 @@ _ALL: tuple[Pass, ...] = (
     Cse(),
     Dce(),
     ContractLayout(),
+    Split(),
     *(EnterStage(stage) for stage in STAGES),
     Fuse(),
 )
