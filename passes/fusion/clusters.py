@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, Op
 from graphc.passes.fusion.partition import Cluster, Kernel, Partition
 from graphc.passes.fusion.program import Program
 from graphc.passes.fusion.recompute import worth_recomputing
@@ -14,18 +14,23 @@ from graphc.passes.fusion.rules import MAX_NODES
 from graphc.passes.fusion.side_by_side import merge_side_by_side
 
 Pair = tuple[Cluster, Cluster]
+_ROUNDS = 3  # of recomputing: what is computed again may make more of it cheap
 _SCALARS = 64  # ops of one of several equal kernels that compute scalars
 
 
 def choose_kernels(graph: Graph) -> Partition:
-    """The kernels of an optimized graph: the better of what greedy merging finds, and of what it finds when every
-    kernel computes by itself what is not worth handing on (see `worth_recomputing`)."""
-    partition = fuse_clusters(Program(graph))
-    recompute = worth_recomputing(partition)
-    if not recompute:
-        return partition
-    other = fuse_clusters(Program(graph, recompute))
-    return min(partition, other, key=lambda p: (p.traffic(), len(p.clusters)))
+    """The kernels of an optimized graph: the best of what greedy merging finds, and of what it finds when every kernel
+    computes by itself what is not worth handing on (see `worth_recomputing`), perhaps from what that makes cheap."""
+    found = best = fuse_clusters(Program(graph))
+    recompute: frozenset[Op] = frozenset()
+    for _ in range(_ROUNDS):
+        more = recompute | worth_recomputing(found)
+        if more == recompute:
+            break
+        recompute = more
+        found = fuse_clusters(Program(graph, recompute))
+        best = min(best, found, key=lambda p: (p.traffic(), len(p.clusters)))
+    return best
 
 
 def fuse_clusters(program: Program) -> Partition:
@@ -110,10 +115,19 @@ def _neighbours(partition: Partition, cluster: Cluster) -> Iterator[Pair]:
 
 
 def _close_neighbours(partition: Partition, cluster: Cluster) -> Iterator[Pair]:
-    """Producers with their consumers; a reduction of columns only where it alone needs a value."""
+    """Producers with their consumers; a reduction of columns only with what is needed there alone."""
     for a, b in _neighbours(partition, cluster):
-        if partition.hands_over(a, b) or not (a.sums_columns or b.sums_columns):
+        if not (a.sums_columns or b.sums_columns) or (partition.hands_over(a, b) and not _gives_more(partition, a, b)):
             yield a, b
+
+
+def _gives_more(partition: Partition, a: Cluster, b: Cluster) -> bool:
+    """Whether one of two kernels only sums columns, and the other gives as much to others as to that one."""
+    if a.sums_columns == b.sums_columns:
+        return False
+    other, sums = (b, a) if a.sums_columns else (a, b)
+    handed_over = max((v.type.size for v in other.results if v in sums.reads), default=0)
+    return any(v.type.size >= handed_over and not partition.is_only_for(v, a, b) for v in other.results)
 
 
 def _siblings(partition: Partition, cluster: Cluster) -> Iterator[Pair]:

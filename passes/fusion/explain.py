@@ -83,10 +83,11 @@ class _Explainer:
         written = {buffer.place for buffer in launch.writes}
         in_place = all(self.schedule.buffers[self.states[state]].place in written for state in states)
         text = f"updates {_listed(self.names[v] for v in states)}{' in place' if in_place else ''}"
-        inner = [v for node in cluster.members for v in node.results if v not in self.names]
+        inner = [v for node in cluster.members for v in node.results if self.program.base(v) not in self.names]
         gradients = [self._name(v) for v in inner if (v.name or "").endswith(".grad")]
         if gradients:
-            text += f": the optimizer's update; the gradient {_listed(gradients)} is never written to memory"
+            which = f"gradient {gradients[0]} is" if len(gradients) == 1 else f"gradients {_listed(gradients)} are"
+            text += f": the optimizer's update; the {which} never written to memory"
         yield f"  {text}"
 
     # --- what it does not hold

@@ -214,18 +214,18 @@ class Partition:
         for source, sink in ((a, b), (b, a)):
             for value in source.results:
                 if value in sink.reads:
-                    saved += value.type.nbytes * (2 if self._is_only_for(value, a, b) else 1)
+                    saved += value.type.nbytes * (2 if self.is_only_for(value, a, b) else 1)
         return saved
 
     def hands_over(self, a: Cluster, b: Cluster) -> bool:
         """Whether there is a value that one computes and only the other needs."""
         return any(
-            value in sink.reads and self._is_only_for(value, a, b)
+            value in sink.reads and self.is_only_for(value, a, b)
             for source, sink in ((a, b), (b, a))
             for value in source.results
         )
 
-    def _is_only_for(self, value: Value, a: Cluster, b: Cluster) -> bool:
+    def is_only_for(self, value: Value, a: Cluster, b: Cluster) -> bool:
         return value not in self.program.wanted and all(self.cluster_of[n] in (a, b) for n in self.readers[value])
 
     def _members(self, a: Sequence[Node], b: Sequence[Node]) -> list[Node]:
@@ -234,7 +234,7 @@ class Partition:
     def _handed_on(self, a: Cluster, b: Cluster) -> list[Value]:
         """The results of one kernel in the place of both."""
         producer = self.program.producer
-        found = [v for v in (*a.results, *b.results) if not self._is_only_for(v, a, b)]
+        found = [v for v in (*a.results, *b.results) if not self.is_only_for(v, a, b)]
         return sorted(found, key=lambda v: producer[v].position)
 
     def _fault(self, *clusters: Cluster) -> Node:

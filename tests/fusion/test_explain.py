@@ -63,6 +63,17 @@ def test_gradient_that_is_never_written() -> None:
           updates %w in place: the optimizer's update; the gradient %w.grad is never written to memory""")
 
 
+def test_gradients_that_are_never_written() -> None:
+    text = explained("""(%x: f32[8], %d: f32[2,3]; state %v: f32[8], %w: f32[6]) -> () {
+      %v.grad = exp %x : f32[8]
+      %w.grad = reshape %d {shape = [6]} : f32[6]
+      %a = sub %v, %v.grad : f32[8]
+      %b = sub %w, %w.grad : f32[6]
+      return ; update %v = %a, %w = %b
+    }""")
+    assert "updates %v, %w in place: the optimizer's update; the gradient %v.grad is never written to memory" in text
+
+
 def test_attention() -> None:
     text = explained("""(%q: f32[64,16], %k: f32[64,16], %v: f32[64,16]) -> f32[64,16] {
       %s = contract %q, %k {spec = "md,nd->mn"} : f32[64,64]
