@@ -139,7 +139,7 @@ def _emit_entry(function: llvm.Function, body: _Body, spmd: llvm.Function, wake:
 
 
 class _Body:
-    """Emits the function that every thread runs. The address of every buffer is computed once, at its beginning."""
+    """Emits the function that every thread runs."""
 
     def __init__(self, schedule: Schedule, kernels: Mapping[Launch, Kernel], layout: Layout, module: llvm.Module):
         self.module = module
@@ -162,11 +162,6 @@ class _Body:
         place = self.b.mul(self._thread, _i64(layout.scratch_bytes))
         scratch = _byte(self.b, self._fields["arena"], layout.scratch)
         self._scratch = self.b.gep(scratch, [place], source_etype=_BYTE, inbounds=True)
-        self._addresses: dict[tuple[str, int], llvm.Value] = {}
-        for launch in schedule.launches:
-            for buffer in (*launch.reads, *launch.writes):
-                if buffer.place not in self._addresses:
-                    self._addresses[buffer.place] = self._address(buffer)
         self._zones = RedZones(self.module, "arena", layout.red_zones) if layout.red_zones else None
         if self._zones is not None:
             self._zones.fill(self.b, self._fields["arena"])
@@ -199,10 +194,11 @@ class _Body:
 
     def _launch(self, launch: Launch, kernel: Kernel, share: _Share, flag: llvm.Value) -> None:
         b = self.b
-        pointers = [self._addresses[buffer.place] for buffer in slots_of(launch)[1]]
         # The single thread's copy of the body knows its part: everything.
         first, end = (self._boundary(share, t) for t in (self._thread, b.add(self._thread, _i64(1))))
         with b.if_then(b.icmp_signed("<", first, end)):
+            # anew for each launch: values that live from the first launch to the last cost LLVM long to place
+            pointers = [self._address(buffer) for buffer in slots_of(launch)[1]]
             b.call(self._callee(kernel), [*pointers, self._scratch, flag, first, end])
         if self._zones is not None:
             ops = ", ".join(dict.fromkeys(op.name for op in launch.op.regions[0].walk())) or "copy"

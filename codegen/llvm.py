@@ -64,15 +64,15 @@ def compile_kernel(kernel: Kernel, target: Target) -> CompiledKernel:
 
 
 def compile_all(
-    kernels: Sequence[Kernel], modules: Sequence[str], target: Target
+    kernels: Sequence[Kernel], drivers: Sequence[str], target: Target
 ) -> tuple[list[CompiledKernel], list[bytes]]:
-    """Compile kernels, and modules given as LLVM IR to object code. Equal kernels are compiled once in a process, and
+    """Compile kernels, and drivers given as LLVM IR to object code. Equal kernels are compiled once in a process, and
     kept in the cache on disk for others. Raises InternalCompilerError where a kernel refers to a symbol that a program
     must not need."""
     with _lock:
         missing = [k for k in {k.symbol: k for k in kernels}.values() if not _known(k, target)]
-        with _llvm_thread(len(missing) + len(modules) > 1) as submit:
-            images = [submit(_module_object, text, target) for text in modules]
+        with _llvm_thread(len(missing) + len(drivers) > 1) as submit:
+            images = [submit(_driver_object, text, target) for text in drivers]
             made = [(k, submit(_finish, k, _front_end(k, target), target)) for k in missing]
             for kernel, future in made:
                 compiled = _compiled[kernel.symbol, target] = future.result()
@@ -142,12 +142,15 @@ def unoptimised_llvm(kernel: Kernel, target: Target) -> str:
 
 def compile_module(text: str, target: Target) -> bytes:
     """Object code of a module given as LLVM IR."""
-    return compile_all((), (text,), target)[1][0]
-
-
-def _module_object(text: str, target: Target) -> bytes:
-    with stage("driver"):
+    with _lock:
         return target_machine(target).emit_object(_optimise(llvm.parse_assembly(text), target))
+
+
+def _driver_object(text: str, target: Target) -> bytes:
+    """A driver runs each instruction once a step, so it is compiled fast, not to be fast: with hundreds of launches,
+    in a sixth of the time."""
+    with stage("driver"):
+        return target_machine(target, 0).emit_object(_optimise(llvm.parse_assembly(text), target, 1))
 
 
 def link(kernels: Sequence[CompiledKernel], texts: Sequence[str], visible: Collection[str], target: Target) -> bytes:
@@ -175,12 +178,12 @@ def function_attributes(target: Target) -> str:
 
 
 @cache
-def target_machine(target: Target) -> llvm.TargetMachine:
-    """LLVM's code generator for the target: position-independent code at the highest optimisation level."""
+def target_machine(target: Target, level: int = 3) -> llvm.TargetMachine:
+    """LLVM's code generator for the target at an optimisation level of 0 to 3. It makes position-independent code."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
+        cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="default"
     )
 
 
@@ -191,12 +194,12 @@ def check_symbols(module: llvm.ModuleRef, source: str) -> None:
             raise InternalCompilerError(f"generated code refers to {item.name}, which no program may need:\n{source}")
 
 
-def _optimise(module: llvm.ModuleRef, target: Target) -> llvm.ModuleRef:
+def _optimise(module: llvm.ModuleRef, target: Target, level: int = 3) -> llvm.ModuleRef:
     module.triple = target.triple
     machine = target_machine(target)
     module.data_layout = str(machine.target_data)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = options.slp_vectorization = True
     options.loop_interleaving = True
     # Unrolling an inner loop whole makes LLVM vectorise the outer one, with gathers, and takes long to compile.
