@@ -81,6 +81,13 @@ def dot_kernel_function(
     def phis() -> Sums:
         return {cell: build.phi(vector) for cell in cells}
 
+    def prefetch(place: lv.Value, offset: int) -> None:
+        """Ask for what the next tile will need: its rows may be far from this one's."""
+        for c in range(columns):
+            here = build.gep(b_tile, [place], source_etype=element)
+            here = vc.at(build, here, (columns + c) * b_row + offset, element)
+            vc.prefetch(build, here)
+
     def products(place: lv.Value, offset: int, sums: Sums, mask: lv.Value = None) -> Sums:
         """The sums and the products of the vectors `offset` beyond a place."""
 
@@ -95,6 +102,8 @@ def dot_kernel_function(
     build.position_at_end(wide)
     place = build.phi(lv.I64, "place")
     partial = [phis() for _ in range(steps)]
+    for step in range(steps):
+        prefetch(place, step * lanes)
     added = [products(place, step * lanes, partial[step]) for step in range(steps)]
     place_next = build.add(place, lv.I64(lanes * steps))
     vc.carry(place, (head, lv.I64(0)), (wide, place_next))

@@ -45,6 +45,16 @@ def store(build: ir.IRBuilder, value: lv.Value, pointer: lv.Value, offset: int, 
     build.store(value, address, align=width(vector.element))
 
 
+def prefetch(build: ir.IRBuilder, pointer: lv.Value) -> None:
+    """Bring the line of an address into the first cache; any address will do."""
+    name = "llvm.prefetch.p0"
+    found = build.module.globals.get(name)
+    if found is None:
+        type_ = ir.FunctionType(ir.VoidType(), [pointer.type, lv.I32, lv.I32, lv.I32])
+        found = ir.Function(build.module, type_, name)
+    build.call(found, [pointer, lv.I32(0), lv.I32(3), lv.I32(1)])  # to be read, kept in all levels, data
+
+
 def width(element: ir.Type) -> int:
     return {lv.F32: 4, lv.F64: 8}.get(element) or element.width // 8
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Op, Value
 from graphc.ir.opdef import lookup
-from graphc.ir.ops.contraction import parse_spec
 from graphc.ir.types import f32
-from graphc.passes.contract_layout import fresh_letters
+from graphc.passes.algebra.table import ints
+from graphc.passes.contract_layout import fresh_letters, letters_of
 from graphc.passes.preconditions import refuse_gradients
 from graphc.passes.rewriter import rewrite
 
@@ -70,8 +70,7 @@ def _visit(b: Builder, op: Op, operands: tuple[Value, ...]) -> Sequence[Value] |
 
 
 def _reduction(b: Builder, op: Op, x: Value) -> Sequence[Value] | None:
-    axes = op.attributes["axes"]
-    assert isinstance(axes, tuple)
+    axes = ints(op, "axes")
     size, kept = x.type.size, op.result.type.size
     columns = x.type.rank - 1 not in axes
     long, few = (_LONG_COLUMNS, _FEW_COLUMNS) if columns else (_LONG_ROWS, _FEW_ROWS)
@@ -100,7 +99,7 @@ def _reduction(b: Builder, op: Op, x: Value) -> Sequence[Value] | None:
 
 
 def _contraction(b: Builder, op: Op, x: Value, y: Value) -> Sequence[Value] | None:
-    at = parse_spec(str(op.attributes["spec"]))
+    at = letters_of(op)
     sizes = {**dict(zip(at.a, x.type.shape, strict=True)), **dict(zip(at.b, y.type.shape, strict=True))}
     batch, m, n, k = (math.prod(sizes[letter] for letter in letters) for letters in (at.batch, at.m, at.n, at.k))
     units = batch * -(-m // _TILE) * -(-n // _TILE)

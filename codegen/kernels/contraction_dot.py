@@ -12,16 +12,21 @@ from graphc.codegen.expression import Elements, origin
 from graphc.codegen.index import Index
 from graphc.codegen.kernels.contraction_loops import Span, loop, n_blocks, pointer, span, when
 from graphc.codegen.kernels.contraction_packing import Reader
-from graphc.codegen.kernels.contraction_plan import Roles, Side, runs_along_k, strides_of
+from graphc.codegen.kernels.contraction_plan import Roles, Side, Strides, runs_along_k, strides_of
 from graphc.codegen.kernels.contraction_sums import InScratch, Sums, in_result
 from graphc.codegen.kernels.contraction_tiles import even_share, units_for
 from graphc.codegen.kernels.scratch import Scratch
 from graphc.ir.graph import Value
 from graphc.ir.target import Target
+from graphc.ir.types import DType
 
 _FEW = 16
+_FEW_TO_TURN = 4  # which each unit lays out along k, if they are not
 _MOST_COLUMNS = 8
 _MOST_ROWS = 8
+_ROWS_THAT_CLASH = 4
+_PAGE = 4096  # bytes
+_LINE = 64
 _ENOUGH_SUMS = 8  # independent ones, so that none waits for itself
 
 
@@ -61,20 +66,23 @@ class DotTiling:
 def dot_tiling(roles: Roles, target: Target) -> DotTiling | None:
     """How the contraction is cut; None where it is none for dot products: because it has many rows and columns, or
     little to sum, or because those of which it has many do not lie along k."""
-    m, n, k = (roles.extent(letters) for letters in (roles.left.own, roles.right.own, roles.k))
+    batch, m, n, k = (roles.extent(x) for x in (roles.batch, roles.left.own, roles.right.own, roles.k))
     few_left = m <= n
-    few, many, side = (m, n, roles.right) if few_left else (n, m, roles.left)
+    sides = (roles.left, roles.right) if few_left else (roles.right, roles.left)
+    few, many = (m, n) if few_left else (n, m)
     itemsize = roles.accumulator.itemsize
     lanes = min(target.lanes(itemsize), 16)
-    if few > _FEW or k < 2 * lanes or not runs_along_k(roles, side):
+    if few > _FEW or k < 2 * lanes or not runs_along_k(roles, sides[1]):
+        return None
+    if few > _FEW_TO_TURN and not runs_along_k(roles, sides[0]):
         return None
     rows = -(-few // -(-few // _MOST_ROWS))
     columns = min(_MOST_COLUMNS, lanes)
     while columns > 1 and (columns // 2 >= many or rows * columns + min(rows, columns) + 1 > target.vector_registers):
         columns //= 2
     k_block = _k_block(k, max(8 * lanes, target.l1_bytes // 2 // (max(few, columns) * itemsize)), lanes)
-    cycles = many * k * max(few / (2 * lanes), itemsize / 32)
-    many_block = even_share(many, -(-many // units_for(cycles)), columns)
+    units = -(-units_for(batch * many * k * max(few / (2 * lanes), itemsize / 32)) // batch)
+    many_block = even_share(many, -(-many // units), columns)
     steps = max(1, _ENOUGH_SUMS // (rows * columns))
     return DotTiling(few_left, rows, columns, steps, lanes, few, many_block, k_block)
 
@@ -87,19 +95,27 @@ def _k_block(k: int, most: int, lanes: int) -> int:
     return min(block, k)
 
 
-class _Rows:
-    """One operand: `rows` are `row` elements apart, each along k."""
+def _clash(strides: Strides, dtype: DType) -> bool:
+    """Whether many rows fall on the same few sets of a cache, in which lines `_PAGE` bytes apart share one."""
+    return strides.own * dtype.itemsize % (_PAGE // 8) == 0
 
-    def __init__(self, reader: Reader, side: Side, roles: Roles, scratch: Scratch, most: int, k_block: int):
+
+class _Rows:
+    """One operand, of which a unit needs `most` rows: they are `row` elements apart, each along k. `clash`: they are
+    gone through again and again, so they should not drive each other out of the cache."""
+
+    def __init__(
+        self, reader: Reader, side: Side, roles: Roles, scratch: Scratch, most: int, k_block: int, clash: bool
+    ):
         self._reader = reader
         strides = strides_of(roles, side)
-        self._in_place = strides is not None and strides.k == 1
         self._along_k = runs_along_k(roles, side)
+        self._in_place = strides is not None and strides.k == 1 and not (clash and _clash(strides, reader.dtype))
         if strides is not None and self._in_place:
             self.row = strides.own
         else:
-            self.row = k_block
-            self._buffer = scratch.take(reader.dtype, most * k_block, "rows")
+            self.row = k_block + _LINE // reader.dtype.itemsize
+            self._buffer = scratch.take(reader.dtype, most * self.row, "rows")
 
     def prepare(self, batch: Index, own: Span, k: Span) -> None:
         """Write the statements that lay the elements out that a unit needs of one block of k."""
@@ -144,9 +160,13 @@ class DotProducts:
         few_span, many_span = (rows, columns) if tiling.few_left else (columns, rows)
         extent = self._roles.extent(self._roles.k)
         operands = [
-            _Rows(reader, side, self._roles, self._scratch, most, tiling.k_block)
-            for reader, side, most in zip(
-                self._readers, self._sides, (tiling.few_extent, tiling.many_block), strict=True
+            _Rows(reader, side, self._roles, self._scratch, most, tiling.k_block, clash)
+            for reader, side, most, clash in zip(
+                self._readers,
+                self._sides,
+                (tiling.few_extent, tiling.many_block),
+                (tiling.few_extent > _ROWS_THAT_CLASH, False),
+                strict=True,
             )
         ]
         few, many = operands

@@ -15,10 +15,12 @@ from typing import cast
 from graphc.codegen.index import Index, ravel, unravel
 from graphc.ir.graph import Op, Value
 from graphc.ir.opdef import lookup
-from graphc.ir.ops.contraction import parse_spec
+from graphc.ir.ops.contraction import Letters, parse_spec
 from graphc.ir.types import DType
 
 Indices = tuple[Index, ...]
+
+_NARROW = 16  # columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ class Side:
 @dataclass(frozen=True, eq=False)
 class Roles:
     """A contract op seen as a batch of matrix products. `left` supplies the rows (m) and `right` the columns (n); they
-    are the op's operands, exchanged where that makes the columns run along the result's last axis."""
+    are the op's operands, exchanged where that makes the columns run along the result's last axis; unless those are so
+    few that a vector of them is mostly empty, and the other operand's elements lie side by side."""
 
     op: Op
     left: Side
@@ -75,7 +78,16 @@ def roles_of(op: Op) -> Roles:
     last = next((x for x in reversed(at.out) if sizes[x] > 1), "")
     if last and last in at.m:
         left, right = right, left
-    return Roles(op, left, right, at.out, at.batch, "".join(x for x in left.letters if x in at.k), sizes)
+    roles = Roles(op, left, right, at.out, at.batch, _shared(left, at), sizes)
+    wide = roles.extent(right.own) < _NARROW <= roles.extent(left.own) // 2 and roles.extent(at.k) > _NARROW
+    if wide and not runs_along_k(roles, left):
+        return Roles(op, right, left, at.out, at.batch, _shared(right, at), sizes)
+    return roles
+
+
+def _shared(left: Side, at: Letters) -> str:
+    """The letters of k, in the order in which the left operand has them."""
+    return "".join(x for x in left.letters if x in at.k)
 
 
 @dataclass(frozen=True, eq=False)
