@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 
-from graphc.ir.graph import Graph, Op
+from graphc.ir.graph import Graph
 from graphc.passes.fusion.partition import Cluster, Kernel, Partition
 from graphc.passes.fusion.program import Program
 from graphc.passes.fusion.recompute import worth_recomputing
@@ -14,23 +14,18 @@ from graphc.passes.fusion.rules import MAX_NODES
 from graphc.passes.fusion.side_by_side import merge_side_by_side
 
 Pair = tuple[Cluster, Cluster]
-_ROUNDS = 3  # of recomputing: what is computed again may make more of it cheap
 _SCALARS = 64  # ops of one of several equal kernels that compute scalars
 
 
 def choose_kernels(graph: Graph) -> Partition:
-    """The kernels of an optimized graph: the best of what greedy merging finds, and of what it finds when every kernel
-    computes by itself what is not worth handing on (see `worth_recomputing`), perhaps from what that makes cheap."""
-    found = best = fuse_clusters(Program(graph))
-    recompute: frozenset[Op] = frozenset()
-    for _ in range(_ROUNDS):
-        more = recompute | worth_recomputing(found)
-        if more == recompute:
-            break
-        recompute = more
-        found = fuse_clusters(Program(graph, recompute))
-        best = min(best, found, key=lambda p: (p.traffic(), len(p.clusters)))
-    return best
+    """The kernels of an optimized graph: the better of what greedy merging finds, and of what it finds when every
+    kernel computes by itself what is not worth handing on (see `worth_recomputing`)."""
+    partition = fuse_clusters(Program(graph))
+    recompute = worth_recomputing(partition)
+    if not recompute:
+        return partition
+    other = fuse_clusters(Program(graph, recompute))
+    return min(partition, other, key=lambda p: (p.traffic(), len(p.clusters)))
 
 
 def fuse_clusters(program: Program) -> Partition:
