@@ -25,6 +25,7 @@ from graphc.codegen.kernels.contraction_plan import Roles, cost_of, roles_of
 from graphc.codegen.kernels.contraction_products import TileProducts
 from graphc.codegen.kernels.contraction_sums import InScratch
 from graphc.codegen.kernels.contraction_tiles import Tiling, choose_tiling
+from graphc.codegen.kernels.contraction_tiles import candidates as tile_candidates
 from graphc.codegen.kernels.scratch import Scratch
 from graphc.codegen.kernels.signature import describe, parameters, signature
 from graphc.codegen.source import Source
@@ -35,20 +36,44 @@ from graphc.ir.target import Target
 AnyTiling = Tiling | DotTiling | OuterTiling
 
 
-def emit_contraction(op: Op, slots: tuple[int, ...], target: Target) -> Kernel:
+def emit_contraction(op: Op, slots: tuple[int, ...], target: Target, tiling: AnyTiling | None = None) -> Kernel:
     """The kernel of a fused op of kind "contraction". Its region holds one contract op on operands that pointwise,
-    generate and layout ops compute from the arguments; pointwise ops may follow it."""
+    generate and layout ops compute from the arguments; pointwise ops may follow it. `tiling`: one of `candidates`, used
+    instead of what is chosen by estimates."""
     (region,) = op.regions
-    (contract,) = [inner for inner in region.ops if lookup(inner.name).kind == "contract"]
+    contract = _contract_of(op)
     params = parameters(region, slots)
     source = Source(signature(params), describe(op, slots))
     if contract.result.type.size == 0:
         return Kernel(source.text(), params, 0)
     roles = roles_of(contract)
-    nbytes = sum(value.type.nbytes for value in (*region.args, *region.results))
-    emitter = _Emitter(op, slots, roles, tiling_of(roles, target, nbytes), source)
+    emitter = _Emitter(op, slots, roles, tiling or tiling_of(roles, target, _bytes_of(op)), source)
     emitter.write()
     return Kernel(source.text(), params, emitter.units, emitter.scratch.nbytes)
+
+
+def candidates(op: Op, target: Target) -> list[AnyTiling]:
+    """The ways to cut a fused op of kind "contraction" that are worth measuring, the one chosen by estimates first. The
+    results have the same bits for all of them."""
+    contract = _contract_of(op)
+    if contract.result.type.size == 0:
+        return []
+    roles = roles_of(contract)
+    chosen = tiling_of(roles, target, _bytes_of(op))
+    if not isinstance(chosen, Tiling):
+        return [chosen]
+    return [*tile_candidates(chosen, target, roles.extent(roles.left.own), roles.extent(roles.right.own))]
+
+
+def _contract_of(op: Op) -> Op:
+    (contract,) = [inner for inner in op.regions[0].ops if lookup(inner.name).kind == "contract"]
+    return contract
+
+
+def _bytes_of(op: Op) -> int:
+    """What the kernel reads and writes."""
+    (region,) = op.regions
+    return sum(value.type.nbytes for value in (*region.args, *region.results))
 
 
 def tiling_of(roles: Roles, target: Target, nbytes: int) -> AnyTiling:

@@ -21,6 +21,7 @@ _WIDE_BLOCK = 512  # columns, where what is packed for the rows is dear
 _PRODUCTS_WORTH_A_UNIT = 1 << 20
 _ENOUGH_UNITS = 16
 _CYCLES_WORTH_A_UNIT = 5000
+_TILES_TO_TRY = 3  # register tiles, where candidates are measured
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,24 @@ def choose_tiling(
     return Tiling(rows, vectors, lanes, m % rows, edge_vectors, m_block, n_block, k_block)
 
 
+def candidates(tiling: Tiling, target: Target, m: int, n: int) -> list[Tiling]:
+    """A few cuts to choose from by measurement, `tiling` first. All sum in the same order: lanes and depth of the
+    blocks of k are those of `tiling`."""
+    n_vectors = _ceil(n, tiling.lanes)
+    tiles = sorted(_register_tiles(target, m, n_vectors), key=lambda c: (_cost(m, n_vectors, *c), -c[0] * c[1]))
+    found = [tiling]
+    for rows, vectors in [(tiling.rows, tiling.vectors), *tiles[:_TILES_TO_TRY]]:
+        for m_scale, n_scale in ((1, 1), (0.5, 1), (2, 1), (1, 0.5), (1, 2), (2, 2)):
+            panel = vectors * tiling.lanes
+            m_block = even_share(m, int(tiling.m_block * m_scale), rows)
+            n_block = even_share(n, int(tiling.n_block * n_scale), panel)
+            edge_vectors = _ceil(n % panel, tiling.lanes)
+            cut = Tiling(rows, vectors, tiling.lanes, m % rows, edge_vectors, m_block, n_block, tiling.k_block)
+            if cut not in found:
+                found.append(cut)
+    return found
+
+
 def _lanes(target: Target, itemsize: int, n: int) -> int:
     """A full vector, or the narrowest that holds all columns."""
     lanes = min(target.lanes(itemsize), _MOST_LANES)
@@ -84,7 +103,11 @@ def _lanes(target: Target, itemsize: int, n: int) -> int:
 
 def _register_tile(target: Target, m: int, n_vectors: int) -> tuple[int, int]:
     """The rows and vectors of the register tile that covers m rows and n vectors at the least cost."""
-    candidates = [
+    return min(_register_tiles(target, m, n_vectors), key=lambda c: (_cost(m, n_vectors, *c), -c[0] * c[1]))
+
+
+def _register_tiles(target: Target, m: int, n_vectors: int) -> list[tuple[int, int]]:
+    return [
         (rows, vectors)
         for vectors in range(1, min(n_vectors, 8) + 1)
         for rows in range(1, min(m, _MOST_ROWS) + 1)
@@ -92,7 +115,6 @@ def _register_tile(target: Target, m: int, n_vectors: int) -> tuple[int, int]:
         and rows * vectors <= _MOST_ACCUMULATORS
         and rows * vectors + vectors + 1 <= target.vector_registers
     ]
-    return min(candidates, key=lambda c: (_cost(m, n_vectors, *c), -c[0] * c[1]))
 
 
 def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
