@@ -37,8 +37,7 @@ def make(operation: Operation, threads: int) -> tuple[Callable[[], None], Callab
         @graphc.compile
         def step(logits: Any, labels: Any) -> Any:
             loss = F.cross_entropy(logits, labels)
-            loss.backward()
-            return loss, logits.grad
+            return loss.detach(), *graphc.autograd.grad(loss, logits)
     else:
         for x in inputs[:3]:
             x.requires_grad_()
@@ -46,8 +45,7 @@ def make(operation: Operation, threads: int) -> tuple[Callable[[], None], Callab
         @graphc.compile
         def step(x: Any, weight: Any, bias: Any, gradient: Any) -> Any:
             y = F.layer_norm(x, (x.shape[-1],), weight, bias, EPSILON)
-            y.backward(gradient)
-            return y, x.grad, weight.grad, bias.grad
+            return y.detach(), *graphc.autograd.grad(y, (x, weight, bias), gradient)
 
     def call() -> None:
         found[:] = step(*inputs)
