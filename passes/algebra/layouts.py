@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
+from graphc.ir.opdef import lookup
+from graphc.ir.reshape_groups import reshape_groups
 from graphc.passes.algebra.broadcasts import reshaped_broadcast
 from graphc.passes.algebra.table import ints, names_of, reshaped, rule, source, transposed
 from graphc.passes.constants import same_number, splat_of
+
+_DEPTH = 4  # pointwise ops that a reshape goes past at once
 
 
 @rule("iota")
@@ -48,24 +52,50 @@ def reshape_twice(b: Builder, op: Op, x: Value) -> Value | None:
 
 @rule(*names_of(kind="pointwise"))
 def pointwise_of_reshapes(b: Builder, op: Op, *operands: Value) -> Value | None:
-    """f(reshape(x), reshape(y), splat) -> reshape(f(x, y, splat)), also with a broadcast that can be reshaped"""
-    shapes = {inner.operands[0].type.shape for v in operands if (inner := source(v, "reshape"))}
+    """f(reshape(x), reshape(y), splat) -> reshape(f(x, y, splat)), also with what is as good in another shape:
+    broadcasts, iotas, functions of these; and, where x is computed, arguments, whose reshapes cost nothing"""
+    sources = [inner.operands[0] for v in operands if (inner := source(v, "reshape"))]
+    computed = [v for v in sources if not _lies_in_memory(v)]
+    shapes = {v.type.shape for v in computed or sources}
     if len(shapes) != 1:
         return None
     (shape,) = shapes
-    moved = [_in_shape(b, v, shape) for v in operands]
+    moved = [
+        reshaped(b, v, shape) if computed and _lies_in_memory(v) else _in_shape(b, v, shape, _DEPTH) for v in operands
+    ]
     known = [v for v in moved if v is not None]
     if len(known) < len(moved):
         return None
     return reshaped(b, b.emit(op.name, known, op.attributes).result, op.result.type.shape)
 
 
-def _in_shape(b: Builder, value: Value, shape: tuple[int, ...]) -> Value | None:
-    """A reshape, a splat or a broadcast in another shape; None for other values."""
+def _lies_in_memory(value: Value) -> bool:
+    """Whether `value` is an argument or a constant array."""
+    return value.op is None or (value.op.name == "constant" and splat_of(value) is None)
+
+
+def _in_shape(b: Builder, value: Value, shape: tuple[int, ...], depth: int) -> Value | None:
+    """A reshape, a splat, a broadcast or an iota in another shape, or pointwise ops on these; None for other values."""
     number = splat_of(value)
     if number is not None:
         return b.constant(number, value.type.with_shape(shape))
-    return reshaped(b, value, shape) if source(value, "reshape") else reshaped_broadcast(b, value, shape)
+    if source(value, "reshape"):
+        return reshaped(b, value, shape)
+    if value.op is not None and depth and lookup(value.op.name).kind == "pointwise":
+        found = [_in_shape(b, v, shape, depth - 1) for v in value.op.operands]
+        known = [v for v in found if v is not None]
+        return b.emit(value.op.name, known, value.op.attributes).result if len(known) == len(found) else None
+    return reshaped_broadcast(b, value, shape) or _reshaped_iota(b, value, shape)
+
+
+def _reshaped_iota(b: Builder, value: Value, shape: tuple[int, ...]) -> Value | None:
+    """`value`, an iota, in a shape that has its axis; None for other values and shapes."""
+    inner = source(value, "iota")
+    groups = reshape_groups(value.type.shape, shape) if inner else None
+    if inner is None or groups is None:
+        return None
+    axes = [g.result[0] for g in groups if g.source == (inner.attributes["axis"],) and len(g.result) == 1]
+    return b.iota(dtype=value.type.dtype, shape=shape, axis=axes[0]) if axes else None
 
 
 @rule("transpose")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from graphc.ir import parse
+from graphc.passes.schedule import schedule
 from tests.fusion.fusing import fuse, kernels, shapes_of
+from tests.fusion.stages import fused
 
 # --- reductions
 
@@ -151,3 +154,21 @@ def test_no_cycle_between_kernels() -> None:
       return %d
     }""")
     assert [kind for kind, _ in shapes_of(graph)] == ["loop", "contraction", "reduction"]
+
+
+def test_epilogue_in_another_shape() -> None:
+    """Heads are split from, or rows joined in, the result of a product; what follows goes into its kernel."""
+    traced = parse("""graph @f [traced] (%x: f32[4,8,16], %w: f32[12,16], %r: f32[32,12]
+      ; state %s: f32[32,12]) -> f32[32,12] {
+      %a = contract %x, %w {spec = "btk,nk->btn"} : f32[4,8,12]
+      %b = reshape %a {shape = [32, 12]} : f32[32,12]
+      %c = add %b, %r : f32[32,12]
+      %d = relu %c : f32[32,12]
+      %e = add %s, %d : f32[32,12]
+      return %d ; update %s = %e
+    }""")
+    (kernel,) = kernels(fused(traced))
+    assert kernel.attributes["kind"] == "contraction"
+    assert not any(op.name == "reshape" for op in kernel.regions[0].ops)
+    planned = schedule(fused(traced))
+    assert len(planned.launches) == 1  # the state is updated in place

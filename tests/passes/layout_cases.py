@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphc.ir import i64
+from graphc.ir import f32, i64
 from tests.passes.rules import X34, B, Case, F, X, splat
 
 CASES = [
@@ -137,6 +137,36 @@ CASES = [
             b.reshape(z, shape=(3, 2, 2)),
         ),
         lambda b, x, y, z: b.reshape(b.clamp(x, b.broadcast(y, shape=(3, 4), dims=(1,)), z), shape=(3, 2, 2)),
+    ),
+    Case(  # what is computed is not reshaped before an op on arguments
+        "pointwise_of_reshapes",
+        [F(3, 4), F(12)],
+        lambda b, x, y: b.add(b.reshape(b.exp(x), shape=(12,)), y),
+        lambda b, x, y: b.reshape(b.add(b.exp(x), b.reshape(y, shape=(3, 4))), shape=(12,)),
+    ),
+    Case(  # a mask of labels
+        "pointwise_of_reshapes",
+        [F(2, 3, 4), F(6, dtype=i64)],
+        lambda b, x, y: b.maximum(
+            b.reshape(b.neg(x), shape=(6, 4)),
+            b.cast(
+                b.eq(b.broadcast(y, shape=(6, 4), dims=(0,)), b.iota(dtype=i64, shape=(6, 4), axis=1)),
+                dtype=f32,
+            ),
+        ),
+        lambda b, x, y: b.reshape(
+            b.maximum(
+                b.neg(x),
+                b.cast(
+                    b.eq(
+                        b.broadcast(b.reshape(y, shape=(2, 3)), shape=(2, 3, 4), dims=(0, 1)),
+                        b.iota(dtype=i64, shape=(2, 3, 4), axis=2),
+                    ),
+                    dtype=f32,
+                ),
+            ),
+            shape=(6, 4),
+        ),
     ),
     Case("iota_of_one", [], lambda b: b.iota(dtype=i64, shape=(3, 1), axis=1), lambda b: splat(b, (3, 1), 0, i64)),
     Case("reshape_to_its_shape", X34, lambda b, x: b.reshape(x, shape=(3, 4)), lambda b, x: x),
