@@ -24,8 +24,8 @@ class WorkerError(RuntimeError):
 
 def environment(threads: int, caches: Path | None = None) -> dict[str, str]:
     """This process's environment, with every system told its number of threads, and to keep what it compiles below
-    `caches`, however small and quickly compiled it is."""
-    found = dict(os.environ)
+    `caches`, however small and quickly compiled it is. Python keeps its bytecode, as it does unless told otherwise."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found.update({name: str(threads) for name in _THREADS})
     if caches is not None:
         found.update({name: str(caches / name.split("_")[0].lower()) for name in _CACHES})
