@@ -26,6 +26,8 @@ _LONG_ROWS = 1 << 17
 _FEW_ROWS = 8
 _LONG_COLUMNS = 1 << 15
 _FEW_COLUMNS = 64
+_LARGE = 1 << 20  # elements; of that many, whole rows had better be read, in slabs, than a few columns of every row
+_MANY_COLUMNS = 1 << 13
 _SLAB = 1 << 14  # elements of a slab at least
 _MOST_SLABS = 64
 
@@ -74,6 +76,8 @@ def _reduction(b: Builder, op: Op, x: Value) -> Sequence[Value] | None:
     size, kept = x.type.size, op.result.type.size
     columns = x.type.rank - 1 not in axes
     long, few = (_LONG_COLUMNS, _FEW_COLUMNS) if columns else (_LONG_ROWS, _FEW_ROWS)
+    if columns and size >= _LARGE:
+        few = _MANY_COLUMNS
     if not axes or op.attributes["keepdims"] or size < long or not 0 < kept < few:
         return None
     axis = max(axes, key=lambda a: x.type.shape[a])

@@ -16,7 +16,9 @@ from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
 from graphc.ir.types import DType
 
-COLUMNS = (64, 256)  # the fewest and the most in a tile
+COLUMNS = (64, 256)  # the fewest and the most in a tile, where tiles are what makes units
+WIDE = 1024  # the most where there are units without: whole rows are read fastest
+ENOUGH_UNITS = 8  # for threads to share
 BLOCK = 256  # how many rows of a sum are added up before they join the total
 
 
@@ -33,7 +35,7 @@ class ColumnReduction(Passes):
         outer, inner = self.kept_axes[:-1], self.kept_axes[-1]
         rows = math.prod(a.size for a in outer)
         columns = elements_per_unit(element_bytes) // max(1, self.n_reduced)
-        fewest, most = COLUMNS
+        fewest, most = COLUMNS if rows < ENOUGH_UNITS else (WIDE, WIDE)
         self._tile = best_tile(inner.size, min(max(columns, fewest), most))
         tile_rows = best_tile(rows, max(1, columns // self._tile))
         grid = Grid(rows, inner.size, tile_rows, self._tile)

@@ -96,7 +96,7 @@ AXES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2), ()]
 
 @pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize("shape", [(4, 5, 6), (3, 1, 40), (1, 70, 1), (2, 9, 300)])
+@pytest.mark.parametrize("shape", [(4, 5, 6), (3, 1, 40), (1, 70, 1), (2, 9, 300), (9, 3, 1100)])
 def test_several_reductions_over_any_axes(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> None:
     def build(b: Any, x: Any) -> Any:
         over = {"axes": axes, "keepdims": keepdims}

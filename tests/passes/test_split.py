@@ -53,6 +53,7 @@ LONG = [
     (reduce("max", 0, 1), [(300, 500)], f32),
     (reduce("min", 0), [(131_101,)], f32),
     (reduce("sum", 0), [(4096, 10)], f32),
+    (reduce("sum", 0), [(2100, 512)], f32),  # many columns, but of so much memory that whole rows are read faster
     (reduce("sum", 1), [(4, 50_000)], f32),
     (reduce("sum", 0, 2), [(300, 3, 200)], f32),
     (reduce("sum", 0), [(200_000,)], bf16),
