@@ -47,6 +47,8 @@ done:
   ret void
 }}"""
         builder = llvm.JITLibraryBuilder().add_object_img(compiled.object_code).add_ir(loop)
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
         self._jit = llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(jit=True))
         library = builder.add_current_process().export_symbol("repeat").link(self._jit, "measured")
         self._library: Any = library

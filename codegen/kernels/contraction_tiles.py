@@ -16,10 +16,12 @@ _MOST_VECTORS = 4  # of a tile that does not hold all rows: each pass over a pan
 _MOST_ACCUMULATORS = 28
 _MOST_LANES = 16  # of narrow integers, whose products have no wide vector form
 _ROWS_OF_BLOCK = 256
-_COLUMNS_OF_BLOCK = 128
+_COLUMNS_OF_BLOCK = 256
+_SMALL_L2 = 1 << 20  # bytes; below, blocks have half as many columns
 _WIDE_BLOCK = 512  # columns, where what is packed for the rows is dear
 _PRODUCTS_WORTH_A_UNIT = 1 << 20
-_ENOUGH_UNITS = 16
+_ENOUGH_UNITS = 8
+_MOST_UNITS = 16  # of work that is cut by its cost
 _CYCLES_WORTH_A_UNIT = 5000
 _TILES_TO_TRY = 3  # register tiles, where candidates are measured
 
@@ -56,8 +58,10 @@ def choose_tiling(
     k_block = even_share(k, max(128, target.l1_bytes * 2 // 3 // (panel * itemsize)), lanes)
     if m <= 2 * rows:  # no panel is used often enough to be worth keeping
         k_block = even_share(k, max(k_block, target.l2_bytes // 4 // (panel * itemsize)), lanes)
-    most_columns = _WIDE_BLOCK if costly_left and n > _COLUMNS_OF_BLOCK else _COLUMNS_OF_BLOCK
-    most_rows = _ROWS_OF_BLOCK * _COLUMNS_OF_BLOCK // most_columns
+    usual = _COLUMNS_OF_BLOCK // (2 if target.l2_bytes < _SMALL_L2 else 1)
+    wide = costly_left and n > usual
+    most_columns = _WIDE_BLOCK if wide else usual
+    most_rows = _ROWS_OF_BLOCK // 4 if wide else _ROWS_OF_BLOCK
     m_block, n_block = even_share(m, most_rows, rows), even_share(n, most_columns, panel)
     while True:
         units = batch * _ceil(m, m_block) * _ceil(n, n_block)
@@ -119,14 +123,16 @@ def _register_tiles(target: Target, m: int, n_vectors: int) -> list[tuple[int, i
 
 def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
     """Cycles per step of k of a machine with two multiply-adds and two loads per cycle, each multiply-add taking four:
-    a tile of few accumulators waits for itself. Every variant of the micro-kernel has to be compiled, too."""
+    a tile of few accumulators waits for itself. Loads are not quite free beside the multiply-adds, and a wide tile has
+    shallow blocks of k, at whose ends its accumulators go to memory. Every variant of the micro-kernel has to be
+    compiled, too."""
     tiles_down = [(rows, m // rows), (m % rows, 1)]
     tiles_across = [(vectors, n_vectors // vectors), (n_vectors % vectors, 1)]
     cycles, variants = 0.0, 0
     for r, down in tiles_down:
         for v, across in tiles_across:
             if r and v and down and across:
-                cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5)
+                cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5 + 0.045 * (r + v) + 0.003 * r * v * v)
                 variants += 1
     return cycles * (1 + 0.03 * variants)
 
@@ -145,7 +151,7 @@ def units_for(cycles: float) -> int:
     """How many units to cut work into that takes so many cycles: a power of two, which threads can share evenly, of
     units that outweigh the cost of sharing."""
     units = 1
-    while units < _ENOUGH_UNITS and units * _CYCLES_WORTH_A_UNIT < cycles:
+    while units < _MOST_UNITS and units * _CYCLES_WORTH_A_UNIT < cycles:
         units *= 2
     return units
 
