@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -72,7 +73,12 @@ def as_dtype(dtype: object) -> DType:
 
 def type_of_array(array: np.ndarray[Any, Any]) -> TensorType:
     """The type of a tensor that shows a NumPy array. Raises DTypeError, naming the supported element types."""
-    return TensorType(as_dtype(array.dtype), array.shape)
+    return _tensor_type(array.dtype, array.shape)
+
+
+@lru_cache
+def _tensor_type(dtype: np.dtype[Any], shape: tuple[int, ...]) -> TensorType:
+    return TensorType(as_dtype(dtype), shape)
 
 
 def _fail_unsupported(dtype: str) -> NoReturn:

@@ -16,6 +16,7 @@ from graphc.ir.errors import DTypeError, ShapeError
 from graphc.runtime.forks import Level, whole_at_fork
 from graphc.runtime.loader import LoadedProgram
 from graphc.runtime.memory import address_of, aligned_bytes
+from graphc.runtime.messages import log
 from graphc.runtime.outputs import Outputs
 from graphc.runtime.pool import checked_threads, follow, pool_address
 from graphc.runtime.program import ALIGNMENT, Port, Program
@@ -140,6 +141,9 @@ class Executor:
                 near = bisect_right(ends, address)
                 overlaps = near < len(ends) and starts[near] < address + array.nbytes
                 if overlaps or not (flags.c_contiguous and flags.aligned):
+                    if not overlaps:
+                        kind = self.program.inputs[i].type
+                        log("copy", f"{self.program.name}: an input of type {kind} is not dense and was copied")
                     copied = array.copy(order="C")
                     copies.append(copied)
                     address = address_of(copied)

@@ -16,7 +16,6 @@ from graphc.epoch import epoch, grad_epoch
 from graphc.errors import AutogradError, StateError, TracingError, fail
 from graphc.ir.types import type_of
 from graphc.pytree import unflatten
-from graphc.runtime.messages import log
 from graphc.tensors.base import TensorBase, elements, wrap
 from graphc.tensors.storage import Clock
 from graphc.tracing.capture import Captured, GradRule
@@ -120,7 +119,7 @@ class Entry:
                 if not all(map(_fits, rules)):
                     return STALE
                 self._prepare_grads()
-            arrays: list[Array | float] = [self._array(x) for x in arguments]
+            arrays: list[Array | float] = [elements(x) if isinstance(x, TensorBase) else x for x in arguments]
             arrays += [float(getter()) for getter in self._scalars]
             bound.load()
             results = self._executor.run(arrays)
@@ -164,14 +163,6 @@ class Entry:
                     f"backward() inside {self.name!r} reaches an argument that was computed from tensors that require "
                     "gradients; detach() it, or call backward() outside",
                 )
-
-    def _array(self, x: Any) -> Array:
-        """The memory of an argument. The executor copies what a program cannot read there; here it is only told."""
-        array: Array = elements(x) if isinstance(x, TensorBase) else x
-        flags = array.flags
-        if not (flags.c_contiguous and flags.aligned):
-            log("copy", f"{self.name}: an input of type {type_of(array)} is not dense in memory and was copied")
-        return array
 
     def _finish(self, arguments: Sequence[Any], results: list[Array]) -> Any:
         captured = self.captured

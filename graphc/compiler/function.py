@@ -197,7 +197,7 @@ def _fits(args: Sequence[Any], specs: Sequence[tuple[Any, ...]]) -> bool:
         return False
     for x, (type_, requires_grad) in zip(args, specs, strict=True):
         if isinstance(x, TensorBase):
-            if x._type != type_ or x._requires_grad is not requires_grad:
+            if (x._type is not type_ and x._type != type_) or x._requires_grad is not requires_grad:
                 return False
         elif not isinstance(x, np.ndarray) or requires_grad or type_of_array(x) != type_:
             return False
