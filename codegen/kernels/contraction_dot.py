@@ -82,7 +82,8 @@ def dot_tiling(roles: Roles, target: Target) -> DotTiling | None:
         columns //= 2
     k_block = _k_block(k, max(8 * lanes, target.l1_bytes // 2 // (max(few, columns) * itemsize)), lanes)
     units = -(-units_for(batch * many * k * max(few / (2 * lanes), itemsize / 32)) // batch)
-    many_block = even_share(many, -(-many // units), columns)
+    room = target.l2_bytes // 2 // (k_block * itemsize)  # for rows that have to be laid out
+    many_block = even_share(many, min(-(-many // units), room), columns)
     steps = max(1, _ENOUGH_SUMS // (rows * columns))
     return DotTiling(few_left, rows, columns, steps, lanes, few, many_block, k_block)
 

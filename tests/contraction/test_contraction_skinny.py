@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from graphc.codegen.llvm import compile_kernel
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Op, Value
 from graphc.ir.target import BASELINES, GENERIC_AARCH64, Target
-from graphc.ir.types import DType, bf16, f32, f64, i8, i32
+from graphc.ir.types import DType, TensorType, bf16, f32, f64, i8, i32
 from tests.codegen.harness import fused, run, types_of
 from tests.contraction.guard_pages import run_fenced
 from tests.contraction.products import check_against_records, check_product, check_spec, contraction, random_operands
@@ -83,17 +85,26 @@ def test_which_schedule_is_chosen(spec: str, sizes: dict[str, int], kind: type) 
 
 @pytest.mark.parametrize("target", BASELINES.values(), ids=lambda t: t.name)
 def test_dot_tiles_fit_registers_and_vectors_fit_the_last_block(target: Target) -> None:
-    for few in (1, 2, 3, 5, 8, 11, 16):
-        for many in (1, 2, 9, 100, 4000):
-            for k in (64, 65, 1000, 4097, 1_000_001):
-                op, _ = (problem("mk,nk->mn", m=few, n=many, k=k)) if few * k < 20_000 else (None, None)
-                tiling = dot_tiling(roles_of(op.regions[0].ops[0]), target) if op is not None else None
-                if tiling is None:
-                    continue
-                least = min(tiling.few, tiling.many)
-                assert tiling.few * tiling.many + least + 1 <= target.vector_registers
-                assert k % tiling.k_block == 0 or k % tiling.k_block >= tiling.lanes
-                assert tiling.k_block == k or tiling.k_block % tiling.lanes == 0
+    for few, many, k in itertools.product(
+        (1, 2, 3, 5, 8, 11, 16), (1, 2, 9, 100, 4000), (64, 65, 1000, 4097, 1_000_001)
+    ):
+        types = [TensorType(f32, (few, k)), TensorType(f32, (many, k))]
+        tiling = cut(fused("contraction", types, lambda b, x, y: b.contract(x, y, spec="mk,nk->mn")), target)
+        assert isinstance(tiling, DotTiling)
+        assert tiling.few * tiling.many + min(tiling.few, tiling.many) + 1 <= target.vector_registers
+        assert k % tiling.k_block == 0 or k % tiling.k_block >= tiling.lanes
+        assert tiling.k_block == k or tiling.k_block % tiling.lanes == 0
+        assert 1 <= tiling.many_block <= max(few, many)
+
+
+@pytest.mark.parametrize("target", BASELINES.values(), ids=lambda t: t.name)
+def test_working_memory_stays_within_the_second_cache(target: Target) -> None:
+    """However many rows there are, and although they have to be laid out and their products kept."""
+    many, k = 1_000_000, 64
+    types = [TensorType(bf16, (16, k)), TensorType(bf16, (many, k))]
+    op = fused("contraction", types, lambda b, x, y: b.relu(b.contract(x, y, spec="mk,nk->mn")))
+    assert isinstance(cut(op, target), DotTiling)
+    assert emit_kernel(op, (0, 1, 2), target).scratch_bytes <= target.l2_bytes
 
 
 SPLITS = [
