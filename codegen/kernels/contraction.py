@@ -21,6 +21,7 @@ from graphc.codegen.kernel import Kernel
 from graphc.codegen.kernels.contraction_dot import DotProducts, DotTiling, dot_tiling
 from graphc.codegen.kernels.contraction_loops import Span, let, loop, n_blocks, unit_loop
 from graphc.codegen.kernels.contraction_outer import OuterProducts, OuterTiling, Place, outer_tiling
+from graphc.codegen.kernels.contraction_packing import lies_well
 from graphc.codegen.kernels.contraction_plan import Roles, cost_of, roles_of
 from graphc.codegen.kernels.contraction_products import TileProducts
 from graphc.codegen.kernels.contraction_sums import InScratch
@@ -83,7 +84,9 @@ def tiling_of(roles: Roles, target: Target, nbytes: int) -> AnyTiling:
         return found
     batch, m, n, k = (roles.extent(x) for x in (roles.batch, roles.left.own, roles.right.own, roles.k))
     left, right = cost_of(roles.left.value), cost_of(roles.right.value)
-    return choose_tiling(target, roles.accumulator.itemsize, batch, m, n, max(1, k), left > max(1, right))
+    itemsize = roles.accumulator.itemsize
+    lies = lies_well(roles, min(target.lanes(itemsize), 16))
+    return choose_tiling(target, itemsize, batch, m, n, max(1, k), left > max(1, right), lies)
 
 
 class _Emitter:

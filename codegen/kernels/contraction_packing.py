@@ -20,6 +20,8 @@ from graphc.ir.graph import Value
 
 _FAR_APART = 2048  # bytes between rows of which a register tile reads a few elements each: rather copy them together
 _OFTEN_ENOUGH = 32
+_SHALLOW = 96  # steps of k
+_CLASH = 512  # bytes: rows at multiples of it share few sets of a cache
 
 
 class Reader:
@@ -177,6 +179,17 @@ class PackedPanels:
         source.line(f"transpose_tile({lanes}, {columns}, {origin}, {stride}, {target}, {self.step}, {k.size.text})")
 
 
+def lies_well(roles: Roles, lanes: int) -> bool:
+    """Whether panels of the right operand need no packing: whole vectors side by side, few rows of them, and those not
+    at distances that drive each other out of the cache."""
+    if not 0 < roles.extent(roles.k) <= _SHALLOW or roles.extent(roles.right.own) % lanes:
+        return False
+    strides = strides_of(roles, roles.right)
+    if strides is None or strides.own != 1:
+        return False
+    return strides.k * roles.accumulator.itemsize % _CLASH != 0
+
+
 def left_operand(
     elements: Elements, roles: Roles, slots: Mapping[Value, int], scratch: Scratch, tiling: Tiling
 ) -> InPlace | PackedRows:
@@ -195,11 +208,13 @@ def left_operand(
 def right_operand(
     elements: Elements, roles: Roles, slots: Mapping[Value, int], scratch: Scratch, tiling: Tiling
 ) -> InPlace | PackedPanels:
-    """The right operand: in place where its columns are neighbours, fill vectors, and are used a few times only."""
+    """The right operand: in place where its columns are neighbours, fill vectors, and either are used a few times only
+    or are so few that they stay in the first cache as they lie."""
     side = roles.right
     reader = Reader(elements, roles, side, slots)
     m, n, k = (roles.extent(letters) for letters in (roles.left.own, side.own, roles.k))
     strides = strides_of(roles, side)
-    if strides is not None and strides.own == 1 and n % tiling.lanes == 0 and m <= 2 * tiling.rows:
+    rarely = strides is not None and strides.own == 1 and n % tiling.lanes == 0 and m <= 2 * tiling.rows
+    if strides is not None and (rarely or lies_well(roles, tiling.lanes)):
         return InPlace(reader, tiling.panel, 1, strides.k)
     return PackedPanels(reader, scratch, tiling, n, k, runs_along_k(roles, side), strides)

@@ -20,6 +20,8 @@ _COLUMNS_OF_BLOCK = 256
 _SMALL_L2 = 1 << 20  # bytes; below, blocks have half as many columns
 _WIDE_BLOCK = 512  # columns, where what is packed for the rows is dear
 _PRODUCTS_WORTH_A_UNIT = 1 << 20
+_PRODUCTS_WORTH_ROWS = 1 << 18  # likewise, where blocks of rows repeat no packing
+_COLUMNS_OF_ROWS = 2048  # that a block of whole rows holds at most
 _ENOUGH_UNITS = 8
 _MOST_UNITS = 16  # of work that is cut by its cost
 _CYCLES_WORTH_A_UNIT = 5000
@@ -48,10 +50,18 @@ class Tiling:
 
 
 def choose_tiling(
-    target: Target, itemsize: int, batch: int, m: int, n: int, k: int, costly_left: bool = False
+    target: Target,
+    itemsize: int,
+    batch: int,
+    m: int,
+    n: int,
+    k: int,
+    costly_left: bool = False,
+    right_lies: bool = False,
 ) -> Tiling:
     """The cut of a product of (batch, m, k) by (batch, k, n), all at least 1. `costly_left`: the left operand is
-    computed while it is packed, so few blocks of columns should repeat that."""
+    computed while it is packed, so few blocks of columns should repeat that. `right_lies`: the right one is not packed,
+    so blocks of rows repeat nothing."""
     lanes = _lanes(target, itemsize, n)
     rows, vectors = _register_tile(target, m, _ceil(n, lanes))
     panel = vectors * lanes
@@ -63,7 +73,11 @@ def choose_tiling(
     most_columns = _WIDE_BLOCK if wide else usual
     most_rows = _ROWS_OF_BLOCK // 4 if wide else _ROWS_OF_BLOCK
     m_block, n_block = even_share(m, most_rows, rows), even_share(n, most_columns, panel)
-    while True:
+    whole_rows = right_lies and k_block == k and n <= _COLUMNS_OF_ROWS
+    if whole_rows:
+        blocks = _ceil(_row_blocks(batch * m * n * k), batch)
+        m_block, n_block = even_share(m, _ceil(m, blocks), rows), n
+    while not whole_rows:
         units = batch * _ceil(m, m_block) * _ceil(n, n_block)
         if units >= _ENOUGH_UNITS or m_block * n_block * k < 2 * _PRODUCTS_WORTH_A_UNIT:
             break
@@ -145,6 +159,14 @@ def even_share(extent: int, most: int, multiple: int) -> int:
         return extent
     blocks = _ceil(extent, most)
     return _ceil(_ceil(extent, blocks), multiple) * multiple
+
+
+def _row_blocks(products: int) -> int:
+    """Into how many blocks of rows to cut so much work, where that costs nothing: a power of two."""
+    units = 1
+    while units < _ENOUGH_UNITS and 2 * units * _PRODUCTS_WORTH_ROWS <= products:
+        units *= 2
+    return units
 
 
 def units_for(cycles: float) -> int:

@@ -69,9 +69,9 @@ def test_letters_in_any_order(spec: str) -> None:
     check_spec(spec, dict(zip(letters, (2, 3, 5, 4, 3), strict=False)), f32, python=True)
 
 
-@pytest.mark.parametrize("spec", TRANSPOSES)
+@pytest.mark.parametrize("spec", [*TRANSPOSES, "jk,jk->", "mjk,jkn->mn"])
 def test_nothing_to_sum_gives_zeros(spec: str) -> None:
-    check_spec(spec, {"m": 5, "n": 19, "k": 0}, f32)
+    check_spec(spec, {"m": 5, "n": 19, "j": 0, "k": 0}, f32)
 
 
 @pytest.mark.parametrize("empty", ["m", "n", "b"])

@@ -63,6 +63,17 @@ def test_work_is_cut_into_units_for_several_threads() -> None:
         assert -(-m // tiling.m_block) * -(-n // tiling.n_block) >= 4
 
 
+def test_rows_alone_are_cut_where_the_right_operand_need_not_be_packed() -> None:
+    """The weight gradient of a first layer: 784 columns make no equal blocks of vectors, 128 rows do."""
+    packed, lying = (choose_tiling(GENERIC_X86_64_V4, 4, 1, 128, 784, 64, right_lies=lies) for lies in (False, True))
+    assert packed.n_block < 784 == lying.n_block
+    assert 128 % lying.m_block == 0
+    assert 128 // lying.m_block == 8
+    a, b = random_operands("km,kn->mn", {"m": 128, "n": 784, "k": 64}, f32)
+    source = emit_kernel(contraction("km,kn->mn", a, b), (0, 1, 2), GENERIC_X86_64_V4).source
+    assert "right" not in source.partition("def kernel")[2]
+
+
 def test_a_costly_prologue_is_repeated_for_few_blocks_of_columns() -> None:
     cheap, costly = (choose_tiling(GENERIC_X86_64_V4, 4, 1, 512, 1024, 512, costly) for costly in (False, True))
     assert costly.n_block >= 2 * cheap.n_block
