@@ -9,6 +9,7 @@ from functools import cached_property
 
 from llvmlite import ir as llvm
 
+from graphc.codegen.autotune import tune
 from graphc.codegen.c_api import SUFFIXES, emit_c_api, pool_name
 from graphc.codegen.c_header import c_name
 from graphc.codegen.driver import Layout, emit_driver, plan_layout, slots_of
@@ -17,7 +18,7 @@ from graphc.codegen.kernels import emit_kernel
 from graphc.codegen.llvm import CompiledKernel, compile_all, link, target_machine
 from graphc.codegen.spmd import Worth, partition, worth_of
 from graphc.ir.graph import Value
-from graphc.ir.schedule import Schedule
+from graphc.ir.schedule import Launch, Schedule
 from graphc.ir.target import Target
 from graphc.runtime.pool_ir import pool_ir
 from graphc.runtime.program import Fault, MachineTarget, Port, Program, state_header
@@ -124,10 +125,18 @@ class Emitted:
         )
 
 
-def emit(schedule: Schedule, target: Target, debug: bool = False) -> Emitted:
+def emit(schedule: Schedule, target: Target, debug: bool = False, tuned: bool = False) -> Emitted:
     """Emit every kernel of a schedule for `target`. debug: red zones around the buffers, checked after each kernel;
-    the schedule must have been planned with room for them (`graphc.passes.pipeline.lower(..., red_zone=ZONE)`)."""
-    kernels = tuple(emit_kernel(launch.op, slots_of(launch)[0], target) for launch in schedule.launches)
+    the schedule must have been planned with room for them (`graphc.passes.pipeline.lower(..., red_zone=ZONE)`). tuned:
+    contractions are cut as `graphc.codegen.autotune` finds best; `target` is this machine then."""
+    cuts = tune(schedule, target) if tuned else {}
+
+    def kernel_of(launch: Launch) -> Kernel:
+        slots = slots_of(launch)[0]
+        kernel = emit_kernel(launch.op, slots, target)
+        return emit_kernel(launch.op, slots, target, cuts[kernel.symbol]) if kernel.symbol in cuts else kernel
+
+    kernels = tuple(map(kernel_of, schedule.launches))
     schedule, kernels = partition(schedule, kernels, target)
     return Emitted(schedule, target, kernels, debug)
 

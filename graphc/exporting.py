@@ -74,14 +74,15 @@ def export(
     Warns with ExportWarning where there is no C compiler, or where the step sets Python attributes.
     """
     args = example_args if isinstance(example_args, (tuple, list)) else (example_args,)
-    captured = (step if hasattr(step, "lower") else compile(step)).lower(*args).captured
+    lowered = (step if hasattr(step, "lower") else compile(step)).lower(*args)
+    captured, autotune = lowered.captured, lowered.options.autotune
     if captured.effects:
         names = ", ".join(sorted({f"{type(owner).__name__}.{name}" for owner, name, _ in captured.effects}))
         warnings.warn(f"the step sets {names}, which the exported program does not", ExportWarning, stacklevel=2)
     settings = [np.asarray(reading.getter(), np.float64) for reading in captured.scalars]
     graph = _with_states(captured.graph, len(settings))
     states = [state.storage.array for state in captured.states]
-    return export_graph(graph, [*states, *settings], path_prefix, target, debug, _output_names(captured))
+    return export_graph(graph, [*states, *settings], path_prefix, target, debug, _output_names(captured), autotune)
 
 
 def export_graph(
@@ -91,15 +92,19 @@ def export_graph(
     target: str | Target = "host",
     debug: bool = False,
     output_names: Sequence[str] = (),
+    autotune: bool = False,
 ) -> Exported:
-    """As `export`, of a graph (of a stage up to `optimized`) and an array for each of its states."""
+    """As `export`, of a graph (of a stage up to `optimized`) and an array for each of its states. autotune: as
+    `graphc.compile` has it, where the target is this machine."""
     prefix = Path(path_prefix)
     if not prefix.name:
         raise ValueError(f"export: the path prefix {os.fspath(path_prefix)!r} names no file")
     machine = find_target(target) if isinstance(target, str) else target
     name = c_name(prefix.name)
     lowered = lower(graph, machine, red_zone=ZONE if debug else 0)
-    program = emit(lowered.schedule, machine, debug).compile_library(name, output_names)
+    program = emit(lowered.schedule, machine, debug, tuned=autotune and target == "host").compile_library(
+        name, output_names
+    )
     prefix.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(artifact_file(prefix, "h"), c_header(program, name).encode())
     write_atomically(artifact_file(prefix, "gir"), f"{lowered.graphs['optimized']}\n".encode())

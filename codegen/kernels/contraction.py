@@ -53,16 +53,16 @@ def emit_contraction(op: Op, slots: tuple[int, ...], target: Target, tiling: Any
     return Kernel(source.text(), params, emitter.units, emitter.scratch.nbytes)
 
 
-def candidates(op: Op, target: Target) -> list[AnyTiling]:
-    """The ways to cut a fused op of kind "contraction" that are worth measuring, the one chosen by estimates first. The
-    results have the same bits for all of them."""
+def candidates(op: Op, target: Target) -> list[Tiling]:
+    """The ways to cut a fused op of kind "contraction" that are worth measuring, the one chosen by estimates first;
+    none where there is no choice. The results have the same bits for all of them."""
     contract = _contract_of(op)
     if contract.result.type.size == 0:
         return []
     roles = roles_of(contract)
     chosen = tiling_of(roles, target, _bytes_of(op))
     if not isinstance(chosen, Tiling):
-        return [chosen]
+        return []
     return [*tile_candidates(chosen, target, roles.extent(roles.left.own), roles.extent(roles.right.own))]
 
 

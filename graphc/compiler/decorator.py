@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.compiler.function import CompiledFunction
 from graphc.compiler.modules import compile_class, compile_module
+from graphc.compiler.options import ProgramOptions
 from graphc.nn.module import Module
 from graphc.runtime.pool import checked_threads
 
@@ -19,6 +20,7 @@ def compile(
     dump: str | None = None,
     name: str | None = None,
     threads: int | None = None,
+    autotune: bool = False,
 ) -> Any:
     """Compile a function of tensors, a module class, or a module. Use as `@graphc.compile`, with or without options, or
     as `net = graphc.compile(net)`.
@@ -30,6 +32,8 @@ def compile(
     name: the program's name; the function's by default.
     threads: on how many threads the program runs; by default on as many as `graphc.get_num_threads()` says, or fewer
         where its work is too little to be shared out. Results have the same bits for any number.
+    autotune: measure a few ways to cut each matrix product, which takes some seconds, and keep the fastest in the cache
+        on disk. Results have the same bits.
 
     A module stays what it is: parameters are shared with the eager one. Raises TypeError for anything else, and
     ValueError for a number of threads below 1 or above 256.
@@ -39,10 +43,14 @@ def compile(
         "static_argnames": static_argnames,
         "dump": dump,
         "name": name,
-        "threads": None if threads is None else checked_threads(threads),
+        "options": ProgramOptions(None if threads is None else checked_threads(threads), autotune),
     }
     if target is None:
-        return lambda found: compile(found, **options)
+        return lambda found: _compiled(found, options)
+    return _compiled(target, options)
+
+
+def _compiled(target: Any, options: dict[str, Any]) -> Any:
     if isinstance(target, Module):
         return compile_module(target, **options)
     if isinstance(target, type):

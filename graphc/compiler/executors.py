@@ -36,7 +36,7 @@ def build_executor(
     memory of its states. `trace_seconds` is what it took to trace it, for GRAPHC_LOG=compile."""
     with collector_paused(), recorded() as times:
         times.add("trace", trace_seconds)
-        program = program_for(graph, times)
+        program = program_for(graph, options, times)
         with stage("load"):
             executor = Executor(program, states, options.threads)
     if wanted("compile"):
@@ -50,9 +50,10 @@ def staged(graph: Graph, target: Target | None) -> Stages:
     return stages
 
 
-def emitted(schedule: Schedule, target: Target | None) -> Any:
+def emitted(schedule: Schedule, target: Target | None, options: ProgramOptions = DEFAULT) -> Any:
     """The kernels of a schedule (`graphc.codegen.compile.Emitted`)."""
-    return import_module("graphc.codegen.compile").emit(schedule, target_or_host(target))
+    tuned = options.autotune and target is None
+    return import_module("graphc.codegen.compile").emit(schedule, target_or_host(target), tuned=tuned)
 
 
 def target_or_host(target: Target | None) -> Target:

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.compiler.entry import STALE, Entry
 from graphc.compiler.lowered import Lowered, dump_folder
-from graphc.compiler.options import ProgramOptions
+from graphc.compiler.options import DEFAULT, ProgramOptions
 from graphc.context import context
 from graphc.dtypes import type_of_array
 from graphc.ir.types import TensorType
@@ -55,7 +55,7 @@ class CompiledFunction:
         keep_grads: bool = False,
         static_argnames: Sequence[str] = (),
         dump: str | None = None,
-        threads: int | None = None,
+        options: ProgramOptions = DEFAULT,
     ):
         self.function = function
         self.name = str(name or getattr(function, "__name__", "graph"))
@@ -63,7 +63,7 @@ class CompiledFunction:
         self._static = static_argnames if not isinstance(static_argnames, str) else (static_argnames,)
         self._positions = _positions(function, self._static)
         self._dump = dump
-        self._options = ProgramOptions(threads)
+        self._options = options
         self._entries: dict[Key, list[Entry]] = {}
         self._last: tuple[list[tuple[Any, ...]], Entry, bool] | None = None
         update_wrapper(self, function)
@@ -77,7 +77,7 @@ class CompiledFunction:
         return self._with(copy.deepcopy(self.function, memo))
 
     def _with(self, function: Callable[..., Any]) -> CompiledFunction:
-        return CompiledFunction(function, self.name, self._keep_grads, self._static, self._dump, self._options.threads)
+        return CompiledFunction(function, self.name, self._keep_grads, self._static, self._dump, self._options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if context.trace is not None:
@@ -100,7 +100,7 @@ class CompiledFunction:
         with _tracing:
             captured = self._capture(leaves, structure)
             captured.roll_back()
-        return Lowered(captured)
+        return Lowered(captured, options=self._options)
 
     @property
     def versions(self) -> int:
@@ -151,7 +151,7 @@ class CompiledFunction:
             entry = Entry(self.name, captured, self._options)
             folder = dump_folder(self._dump)
             if folder is not None:
-                Lowered(captured).dump(folder)
+                Lowered(captured, options=self._options).dump(folder)
         except BaseException:
             captured.roll_back()
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.codegen.host import host_target
 from graphc.compiler.ceilings import machine_ceilings
 from graphc.compiler.executors import emitted, staged
+from graphc.compiler.options import DEFAULT, ProgramOptions
 from graphc.errors import GraphcError
 from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
@@ -32,9 +33,10 @@ class Lowered:
     """The stages of one traced function: `traced`, `differentiated`, `optimized`, `fused`, `scheduled`, and per kernel
     `source`, `llvm`, `asm`, for `target` (None: this machine). Nothing of it has run."""
 
-    def __init__(self, captured: Captured, target: Target | None = None):
+    def __init__(self, captured: Captured, target: Target | None = None, options: ProgramOptions = DEFAULT):
         self.captured = captured
         self.target = target
+        self.options = options
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Lowered:
 
     @cached_property
     def _emitted(self) -> Any:
-        return emitted(self._stages.schedule, self.target)
+        return emitted(self._stages.schedule, self.target, self.options)
 
     @property
     def schedule(self) -> Schedule:

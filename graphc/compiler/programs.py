@@ -15,6 +15,7 @@ from typing import Any
 
 from graphc.codegen.compile_times import CompileTimes, count, stage
 from graphc.codegen.host import host_target
+from graphc.compiler.options import ProgramOptions
 from graphc.compiler.places import moved, places_of
 from graphc.ir.graph import Graph
 from graphc.ir.location import Location
@@ -32,17 +33,17 @@ _FORMAT = "1"  # of the payload
 _LENGTH = 8  # bytes of the length that precedes the record
 
 
-def program_for(graph: Graph, times: CompileTimes) -> Program:
+def program_for(graph: Graph, options: ProgramOptions, times: CompileTimes) -> Program:
     """The program of a graph (of the stage `traced` or `differentiated`) for this machine. With GRAPHC_VERIFY=1 the
     graph is verified after every pass."""
     target = host_target()
     verify = os.environ.get("GRAPHC_VERIFY", "0") not in ("", "0")
     store = default_store()
     if store is None:
-        return _compile(graph, target, verify, times)
+        return _compile(graph, target, options, verify, times)
     with stage("look up"):
         places, pattern = places_of(graph)
-        parts = _parts(graph, pattern, target, {"verify": str(verify)})
+        parts = _parts(graph, pattern, target, {"verify": str(verify), "autotune": str(options.autotune)})
         key = key_of(parts)
         found = _cached(store, key, places)
     if found is not None:
@@ -51,7 +52,7 @@ def program_for(graph: Graph, times: CompileTimes) -> Program:
         return found
     if wanted("cache"):
         log("cache", f"{graph.name}: miss, {store.why_missed(KIND, graph.name, parts)}")
-    program = _compile(graph, target, verify, times)
+    program = _compile(graph, target, options, verify, times)
     with stage("keep"):
         if code_is_unchanged(PROGRAM_CODE):
             store.put(KIND, key, _encode(program, places), graph.name, parts)
@@ -60,7 +61,7 @@ def program_for(graph: Graph, times: CompileTimes) -> Program:
     return program
 
 
-def _compile(graph: Graph, target: Target, verify: bool, times: CompileTimes) -> Program:
+def _compile(graph: Graph, target: Target, options: ProgramOptions, verify: bool, times: CompileTimes) -> Program:
     with stage("import"):
         pipeline = import_module("graphc.passes.pipeline")
         codegen = import_module("graphc.codegen.compile")
@@ -72,7 +73,7 @@ def _compile(graph: Graph, target: Target, verify: bool, times: CompileTimes) ->
         lowering -= timing.seconds
     times.add("schedule", lowering)
     with stage("emit"):
-        emitted = codegen.emit(stages.schedule, target)
+        emitted = codegen.emit(stages.schedule, target, tuned=options.autotune)
     program: Program = emitted.compile()
     return program
 
