@@ -90,8 +90,12 @@ def saved(x: TensorBase) -> Saved:
 
 
 def needs_grad(x: TensorBase) -> bool:
-    """Whether a tensor requires gradients: a view does as soon as the tensor it was taken of does."""
-    return x._requires_grad or (x._base is not None and x._base._requires_grad and x._type.dtype.is_float)
+    """Whether a tensor requires gradients: a view does as soon as what requires them is written to the tensor that it
+    was taken of."""
+    base = x._base
+    return x._requires_grad or (
+        base is not None and base._requires_grad and base._node is not None and x._type.dtype.is_float
+    )
 
 
 def edge_of(x: TensorBase) -> Edge:

@@ -177,6 +177,8 @@ class TensorBase:
             self._requires_grad = bool(mode)
             self._storage.trained |= self._requires_grad
             self._note_change()
+            if mode and context.trace is not None:
+                context.trace.note_leaf(self)
         return self
 
     @property

@@ -78,12 +78,7 @@ class Gradients:
         cut = value.op is not None and value.op.name == "stop_gradient" and value is storage.first
         if value.op is not None and not cut:
             value = self.trace.emit("stop_gradient", [value], {})[0]
-            if x._steps:
-                storage.views[x._steps] = value
-            else:
-                version = storage.version
-                storage.set(value)
-                storage._version = version
+            storage.renew(x._steps, value)
         self.leaves[value] = Leaf(x, storage.version)
         self.trace.taint(value)
         return value

@@ -310,6 +310,16 @@ class Trace:
 
         self._undo.append(restore)
 
+    def note_leaf(self, x: TensorBase) -> None:
+        """`x` requires gradients from now on: it gets a value of its own, on which nothing depends that was computed
+        from it before, and from which its detached views are cut off."""
+        if x._array is not None and id(x._storage) not in self._overlay:
+            return  # not met yet
+        storage = self.storage_of(x)
+        value = self._emit_one("stop_gradient", [self.value_of(x)], {})
+        storage.renew(x._steps, value)
+        self._tainted.add(value)
+
     def require_switched_back(self) -> None:
         """Raise TracingError for a tensor from outside that got another `requires_grad`."""
         for x, before in self._switched.values():

@@ -66,6 +66,15 @@ class TracedStorage:
         self.views.clear()
         self._version += 1
 
+    def renew(self, steps: tuple[Step, ...], value: Value) -> None:
+        """Hold `value`, which has the same elements as what the view of those steps held, instead of that. Nothing was
+        written."""
+        if steps:
+            self.views[steps] = value
+        else:
+            self.value = value
+            self.views.clear()
+
     def fail_leaked(self) -> NoReturn:
         """Raise for a use outside the trace."""
         made = f" at {self.location}" if self.location else ""

@@ -20,6 +20,7 @@ from graphc import nn, optim
 from graphc.codegen import llvm
 from graphc.codegen.host import host_target
 from graphc.compiler import programs
+from graphc.compiler.options import DEFAULT
 from graphc.errors import OutOfRangeError
 from graphc.runtime import cache_versions
 from graphc.runtime.cache import CacheWarning, Store
@@ -359,7 +360,7 @@ def test_the_thread_pool_is_cached(store: Store) -> None:
 
 
 def test_programs_are_recorded_whole(store: Store) -> None:
-    program = programs.program_for(compiled().lower(graphc.tensor(X)).graph("traced"), programs.CompileTimes())
+    program = programs.program_for(compiled().lower(graphc.tensor(X)).graph("traced"), DEFAULT, programs.CompileTimes())
     program = dataclasses.replace(program, faults=(Fault("value out of range", "why"),))
     record = program_record(program)
     assert program_from(record, program.objects) == program
