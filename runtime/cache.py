@@ -116,11 +116,12 @@ class Store:
     def discard(self, kind: str, key: str, why: str) -> None:
         """Remove an entry that cannot be used, with a CacheWarning."""
         path = self._path(kind, key)
-        warnings.warn(f"{path} is damaged ({why}); it is removed and compiled again", CacheWarning, stacklevel=2)
         try:
             os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
         except OSError as error:
             log("cache", f"{path} cannot be removed: {error}")
+        # At last, for who turns warnings into errors should meet this one only once.
+        warnings.warn(f"{path} is damaged ({why}); it is removed and compiled again", CacheWarning, stacklevel=2)
 
     def entries(self, kind: str | None = None, headers: bool = True) -> list[StoredEntry]:
         """All entries (of a kind), the one used last first."""

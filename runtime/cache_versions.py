@@ -25,32 +25,36 @@ PROGRAM_CODE = ("ir", "passes", "codegen", "runtime")  # what turns a traced gra
 
 
 def files_of(folder: str) -> list[tuple[str, int, int]]:
-    """The Python files in a folder of graphc, in order: path, time of the last change, size."""
+    """The Python files in a folder of graphc, in order: path, time of the last change, size. None of them where some
+    cannot be looked at: graphc is in an archive, or its files are just being replaced."""
     found = []
     remaining = [os.path.join(_ROOT, folder)]
-    while remaining:
-        place = remaining.pop()
-        if not os.path.isdir(place):  # graphc is in an archive
-            return []
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if entry.name.endswith(".py"):
-                    state = entry.stat()
-                    found.append((entry.path, state.st_mtime_ns, state.st_size))
-                elif entry.is_dir() and entry.name != "__pycache__":
-                    remaining.append(entry.path)
+    try:
+        while remaining:
+            with os.scandir(remaining.pop()) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".py"):
+                        state = entry.stat()
+                        found.append((entry.path, state.st_mtime_ns, state.st_size))
+                    elif entry.is_dir() and entry.name != "__pycache__":
+                        remaining.append(entry.path)
+    except OSError:
+        return []
     return sorted(found)
 
 
 def hash_of_code(folder: str) -> str:
-    """A short hash of what those files hold; empty where there are none."""
+    """A short hash of what those files hold; empty where there are none, or where they are just being replaced."""
     digest = hashlib.sha256()
     files = files_of(folder)
-    for path, _, _ in files:
-        with open(path, "rb") as file:
-            content = file.read()
-        digest.update(f"{path[len(_ROOT) :]} {len(content)}\n".encode())
-        digest.update(content)
+    try:
+        for path, _, _ in files:
+            with open(path, "rb") as file:
+                content = file.read()
+            digest.update(f"{path[len(_ROOT) :]} {len(content)}\n".encode())
+            digest.update(content)
+    except OSError:
+        return ""
     return digest.hexdigest()[:12] if files else ""
 
 

@@ -28,29 +28,45 @@ class Level(IntEnum):
 
 
 _locks: list[WeakSet[threading.Lock | threading.RLock]] = [WeakSet() for _ in Level]
-_held: list[threading.Lock | threading.RLock] = []
+_listing = threading.RLock()  # while `_locks` changes or is read; taken inside all others
+
+
+class _Held(threading.local):
+    """What the thread that forks has taken so far, in order."""
+
+    def __init__(self) -> None:
+        self.locks: list[threading.Lock | threading.RLock] = []
+
+
+_held = _Held()
 
 
 def whole_at_fork(lock: Lock, level: Level) -> Lock:
     """The lock, which a fork waits for from now on."""
-    _locks[level].add(lock)
+    with _listing:
+        _locks[level].add(lock)
     return lock
 
 
 def _before() -> None:
-    taken: list[threading.Lock | threading.RLock] = []
+    """Take them all. An exception (Ctrl-C, while a long step is waited for) does not keep Python from forking: what was
+    taken until then is given back all the same."""
     for level in Level:
-        for lock in sorted(_locks[level], key=id):
-            lock.acquire()
-            taken.append(lock)
-    _held[:] = taken
+        with _listing:
+            found = sorted(_locks[level], key=id)
+        for lock in found:
+            _take(lock)
+    _take(_listing)
+
+
+def _take(lock: threading.Lock | threading.RLock) -> None:
+    lock.acquire()
+    _held.locks.append(lock)
 
 
 def _after() -> None:
-    taken = list(reversed(_held))
-    _held.clear()
-    for lock in taken:
-        lock.release()
+    while _held.locks:
+        _held.locks.pop().release()
 
 
 if hasattr(os, "register_at_fork"):

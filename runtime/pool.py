@@ -58,9 +58,12 @@ def get_num_threads() -> int:
     with _lock:
         if _threads is None:
             given = os.environ.get("GRAPHC_NUM_THREADS", "").strip()
-            if given and not given.isdecimal():
-                raise ValueError(f"GRAPHC_NUM_THREADS={given!r} is not a number of threads; unset it or use e.g. 2")
-            _threads = checked_threads(int(given)) if given else min(_usable_cores(), MOST_THREADS)
+            if given and not (given.isdecimal() and 1 <= int(given) <= MOST_THREADS):
+                raise ValueError(
+                    f"GRAPHC_NUM_THREADS={given!r} is not a number of threads from 1 to {MOST_THREADS}; "
+                    "unset it or use e.g. 2"
+                )
+            _threads = int(given) if given else min(_usable_cores(), MOST_THREADS)
         return _threads
 
 

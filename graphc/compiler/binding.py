@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,13 @@ class Group:
         roots = sorted({id(g.root): g.root for g in groups}.values(), key=id)
         if not roots:
             return Group()
-        for group in roots:
-            group.lock.acquire()
         first, *rest = roots
-        for group in rest:
-            group._joined = first
-        first.last = None
-        for group in roots:
-            group.lock.release()
+        with ExitStack() as held:
+            for group in roots:
+                held.enter_context(group.lock)
+            for group in rest:
+                group._joined = first
+            first.last = None
         return first
 
 

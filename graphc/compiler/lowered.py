@@ -17,7 +17,7 @@ from graphc.ir.graph import STAGES, Graph
 from graphc.ir.schedule import Schedule
 from graphc.ir.schedule_text import print_schedule
 from graphc.ir.target import Target
-from graphc.runtime.pool import get_num_threads
+from graphc.runtime.pool import checked_threads, get_num_threads
 from graphc.tensors.storage import Storage
 from graphc.tracing.capture import Captured
 
@@ -83,8 +83,10 @@ class Lowered:
 
     def cost(self, threads: int | None = None) -> Cost:
         """Scalar operations, memory traffic and peak memory of one run; and, unless it is for another target, the least
-        time that this machine could take with `threads` threads (None: those that programs run on)."""
-        ceilings = machine_ceilings(threads or get_num_threads()) if self.target in (None, host_target()) else None
+        time that this machine could take with `threads` threads (None: those that programs run on). Raises TypeError
+        or ValueError for what is no number of threads."""
+        count = get_num_threads() if threads is None else checked_threads(threads)
+        ceilings = machine_ceilings(count) if self.target in (None, host_target()) else None
         found: Cost = import_module("graphc.passes.cost").cost(self.schedule, ceilings)
         return found
 

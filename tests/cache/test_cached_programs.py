@@ -281,6 +281,14 @@ def test_edited_code_never_gets_stale_programs(logged: Logged, monkeypatch: pyte
     assert not cache_versions.code_is_unchanged(cache_versions.KERNEL_CODE)
 
 
+def test_code_that_is_just_being_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is gone by the time it is read is a change, and no error."""
+    monkeypatch.setattr(cache_versions, "_ROOT", str(tmp_path))
+    monkeypatch.setattr(cache_versions, "files_of", lambda folder: [(str(tmp_path / folder / "gone.py"), 0, 0)])
+    assert cache_versions.hash_of_code("ir") == ""
+    assert not cache_versions.code_is_unchanged(cache_versions.KERNEL_CODE)
+
+
 def test_the_hash_of_code_is_of_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_versions, "_ROOT", str(tmp_path))
     assert cache_versions.hash_of_code("ir") == ""

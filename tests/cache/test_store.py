@@ -100,6 +100,14 @@ def test_headers_that_are_none(store: Store, header: bytes) -> None:
     assert entry.header is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_damage_is_met_once_where_warnings_are_errors(store: Store) -> None:
+    put(store).write_bytes(b"")
+    with pytest.raises(CacheWarning, match="it is empty"):
+        store.get("things", KEY)
+    assert store.get("things", KEY) is None
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_folder_in_place_of_a_file(store: Store, full: bool, capfd: pytest.CaptureFixture[str]) -> None:
     path = put(store)

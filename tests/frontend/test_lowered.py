@@ -45,6 +45,9 @@ def test_every_stage_prints() -> None:
     assert lowered.explain().count("kernel 0: ") == 1
     assert lowered.cost().flops > 0
     assert lowered.cost(threads=2).ceilings.threads == 2
+    for threads in (0, -1, 257):
+        with pytest.raises(ValueError, match="a number of threads is from 1 to 256"):
+            lowered.cost(threads=threads)
     assert lowered.schedule.arena_bytes >= 0
 
 
