@@ -41,14 +41,14 @@ def test_indices_out_of_range_are_named_as_given() -> None:
     with pytest.raises(OutOfRangeError, match=r"one_hot: the class 3 is out of range; it must lie in 0 <= x < 3"):
         F.one_hot(graphc.tensor([0, 3]), 3)
     for f in (lambda x, i: x[i], lambda x, i: F.one_hot(i, 3)):
-        with pytest.raises(OutOfRangeError, match=r"test_audit_numbers\.py:\d+: .*out of range"):
+        with pytest.raises(OutOfRangeError, match=r"test_numbers_that_do_not_fit\.py:\d+: .*out of range"):
             graphc.compile(f)(x, i)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.uint32, np.dtype("<U1"), object, np.dtype(">f4")])
 def test_arrays_of_unsupported_types_are_refused_at_the_users_line(dtype: Any) -> None:
     array = np.zeros(3, dtype)
-    message = r"test_audit_numbers\.py:\d+: dtype .* is not supported; use one of float16"
+    message = r"test_numbers_that_do_not_fit\.py:\d+: dtype .* is not supported; use one of float16"
     for f in (graphc.compile(lambda x: x), graphc.from_numpy, lambda x: graphc.ones(3) + x):
         with pytest.raises(DTypeError, match=message):
             f(array)
