@@ -199,7 +199,8 @@ class Elements:
         compared = [i for c in conditions for i in c.indices]
         self.used += compared
         read = [Index.of(i) for a in accesses for i in a.index]
-        depth = max(self.source.guard_depth, self._bound_depth, *(i.depth for i in (*compared, *read)))
+        needed = max(self.source.guard_depth, self._bound_depth, *(i.depth for i in (*compared, *read)))
+        depth = min(needed, self.source.depth)  # elements bound in a block that is closed by now are not asked for
         name = self.source.fresh(op.name)
         comment = origin(op)
         with self.source.at(depth):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from graphc.ir.attributes import DenseArray
 from graphc.ir.graph import Op, Value
+from graphc.ir.ops.arithmetic import highest
 
 
 def place_of_term(op: Op) -> Value | None:
@@ -29,6 +30,18 @@ def place_of_term(op: Op) -> Value | None:
     return None
 
 
+def ops_behind(value: Value) -> set[Op]:
+    """All ops that a value is computed by."""
+    found: set[Op] = set()
+    pending = [value]
+    while pending:
+        op = pending.pop().op
+        if op is not None and op not in found:
+            found.add(op)
+            pending += op.operands
+    return found
+
+
 def _required_place(condition: Value, axis: int) -> Value | None:
     """What the coordinate along `axis` equals wherever the condition holds."""
     pending = [condition]
@@ -46,7 +59,10 @@ def _required_place(condition: Value, axis: int) -> Value | None:
 
 
 def _is_coordinate(value: Value, axis: int) -> bool:
-    return value.op is not None and value.op.name == "iota" and value.op.attributes["axis"] == axis
+    """Whether each element is its coordinate along the axis, exactly: floats round, and narrow integers wrap."""
+    if value.op is None or value.op.name != "iota" or value.op.attributes["axis"] != axis:
+        return False
+    return value.type.dtype.is_integer and value.type.shape[axis] - 1 <= highest(value.type.dtype)
 
 
 def _is_constant_along(value: Value, axis: int) -> bool:

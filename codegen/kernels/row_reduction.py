@@ -9,7 +9,7 @@ from dataclasses import replace
 from graphc.codegen.index import Index
 from graphc.codegen.kernels.accumulator import Accumulator, Extremum
 from graphc.codegen.kernels.iteration import Grid, best_tile, elements_per_unit, split_rows
-from graphc.codegen.kernels.one_hot import place_of_term
+from graphc.codegen.kernels.one_hot import ops_behind, place_of_term
 from graphc.codegen.kernels.passes import Passes, ReducedLoops, converted
 from graphc.codegen.kernels.reduction_plan import Pass
 from graphc.codegen.scalar_text import Expression
@@ -77,12 +77,10 @@ class RowReduction(Passes):
 
     def _place_of_term(self, op: Op) -> Value | None:
         """Where along the row the only term of a sum is; None if there may be several, or others can fault."""
-        shape = self.plan.shape
-        if len(self.reduced_axes) != 1 or any(
-            can_fault(inner) and inner.result.type.shape == shape for inner in self.plan.region.ops
-        ):
+        place = place_of_term(op) if self.n_reduced and len(self.reduced_axes) == 1 else None
+        if place is None or any(map(can_fault, ops_behind(op.operands[0]) - ops_behind(place))):
             return None
-        return place_of_term(op)
+        return place
 
     def _only_term(self, op: Op, place: Value) -> Expression:
         """The element, at a place of the row, of which all others are zero; zero where the place is not in the row."""
@@ -95,7 +93,8 @@ class RowReduction(Passes):
             # Moved into the row; the element is not the term then, so it is zero like the others.
             depth = max(wanted.depth, self.source.guard_depth)
             name = self.source.fresh("term_at")
-            self.source.line(f"{name} = maximum(0, minimum({wanted.text}, {axis.size - 1}))", depth=depth)
+            text = converted(wanted.text, wanted.dtype, i64)
+            self.source.line(f"{name} = maximum(0, minimum({text}, {axis.size - 1}))", depth=depth)
             at = Index.variable(name, 0, axis.size - 1, depth)
         self.variables[axis] = at
         found = self.elements.of(op.operands[0], self.full_index())

@@ -11,7 +11,7 @@ import pytest
 
 from graphc.codegen.host import host_target
 from graphc.codegen.kernels import emit_kernel
-from graphc.ir.types import from_numpy_dtype, i64
+from graphc.ir.types import DType, bf16, f32, from_numpy_dtype, i8, i32, i64, u8
 from tests.codegen.harness import Array, evaluate, fused, reversed_units, run, types_of
 from tests.codegen.regions import bias_update, cross_entropy, layer_norm, layer_norm_backward, softmax
 
@@ -170,6 +170,34 @@ def test_sum_of_one_term(dtype: str, columns: int) -> None:
     for outcome in (run(op, [x, places]), run(op, [x, places], python=True)):
         for found, e in zip(outcome.results, expected, strict=True):
             np.testing.assert_array_equal(found, e)
+
+
+@pytest.mark.parametrize("dtype", [i8, u8, i32, i64, bf16, f32], ids=str)
+@pytest.mark.parametrize("columns", [5, 127, 300, 3000])
+def test_coordinates_of_other_types(dtype: DType, columns: int) -> None:
+    """Where narrow integers wrap and bf16 rounds, several coordinates are equal to one place."""
+    places = np.array([0, 4, -1, 44, 127, 256, 2.5 if dtype.is_float else 3])
+    arrays = [normal(7, columns), places.astype(dtype.numpy)]
+
+    def build(b: Any, x: Any, places: Any) -> Any:
+        columns = b.iota(dtype=dtype, shape=x.type.shape, axis=1)
+        here = b.eq(columns, b.broadcast(places, shape=x.type.shape, dims=(0,)))
+        return b.sum(b.where(here, x, b.full_like(x, 0.0)), axes=(1,), keepdims=False)
+
+    check(arrays, build, python=columns < 10)
+
+
+def test_every_term_of_a_sum_is_computed_where_a_short_operand_can_fault() -> None:
+    arrays = [np.ones(8, np.int32), np.array([1, 2, 3]), np.ones(8, np.int32)]
+
+    def build(b: Any, x: Any, places: Any, y: Any) -> Any:
+        quotients = b.broadcast(b.floor_div(x, y), shape=(3, 8), dims=(1,))
+        return b.sum(picked(b, quotients, places), axes=(1,), keepdims=False)
+
+    op = fused("reduction", types_of(arrays), build)
+    assert run(op, arrays).fault == 0
+    arrays[2][7] = 0
+    assert run(op, arrays).fault == 1
 
 
 def test_every_term_of_a_sum_is_computed_where_one_can_fault() -> None:

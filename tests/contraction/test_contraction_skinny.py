@@ -153,6 +153,21 @@ def test_prologues(spec: str, side: int, sizes: tuple[int, int, int]) -> None:
     check_against_records(fused("contraction", types_of(arrays), region), arrays, 1e-5)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("sizes", [(3, 43, 70), (43, 3, 70), (22, 43, 5), (43, 22, 50)], ids=str)
+def test_padded_prologues(side: int, sizes: tuple[int, int, int]) -> None:
+    """Which element stands where is decided at every place, at the edges of blocks too."""
+    arrays = list(random_operands("mk,kn->mn", dict(zip("mnk", sizes, strict=True)), f32))
+    arrays[side] = arrays[side][1:, 1:].copy()
+
+    def region(b: Builder, *operands: Value) -> Value:
+        given = list(operands)
+        given[side] = b.pad(b.neg(given[side]), low=(1, 0), high=(0, 1), interior=(0, 0), value=0.5)
+        return b.contract(*given, spec="mk,kn->mn")
+
+    check_against_records(fused("contraction", types_of(arrays), region), arrays, 1e-5)
+
+
 @pytest.mark.parametrize("spec", TRANSPOSES)
 @pytest.mark.parametrize("sizes", [(4, 33, 64), (16, 17, 35), (33, 1, 80), (9, 48, 5), (1, 1, 33)], ids=str)
 def test_nothing_is_touched_outside(spec: str, sizes: tuple[int, int, int]) -> None:
