@@ -70,7 +70,7 @@ class Emitted:
         described = self._program(name, entry, (), faults, outputs)
         interface = emit_c_api(described, name, state_header(described.states), self.debug)
         self._prepare(interface)
-        pool = pool_ir(self.target.triple, pool_name(name), visible=True)
+        pool = pool_ir(self.target.triple, pool_name(name))
         visible = {entry, *(f"{name}_{suffix}" for suffix in SUFFIXES)}
         image = link(self._compiled(), [str(driver), str(interface), pool], visible, self.target)
         return dataclasses.replace(described, objects=(image,))

@@ -58,7 +58,7 @@ class Layout:
         return self.scratch
 
 
-def plan_layout(schedule: Schedule, kernels: Sequence[Kernel], debug: bool = False) -> Layout:
+def plan_layout(schedule: Schedule, kernels: Sequence[Kernel], debug: bool) -> Layout:
     """Append flags, and scratch memory for the hungriest kernel, to the schedule's arena. In a debug build, red zones
     lie before and behind every buffer: raises ValueError for a schedule that was planned with no room for them."""
     scratch_bytes = max((kernel.scratch_bytes for kernel in kernels), default=0)

@@ -54,7 +54,7 @@ done:
         self._library: Any = library
         self._repeat = ctypes.CFUNCTYPE(None, ctypes.c_int64)(library["repeat"])
 
-    def seconds(self, budget: float = 2e-3) -> float:
+    def seconds(self, budget: float) -> float:
         """The mean time of one run of all units, measured for about `budget` seconds."""
         self._run(1)
         times = max(1, int(budget / 2 / max(self._run(1), 1e-7)))

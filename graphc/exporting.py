@@ -145,6 +145,7 @@ def _shared_library(program: Program, path: Path, target: Target) -> tuple[Path 
             return path, f"{path.name} linked by {shlex.join(compiler)}"
         except OSError as error:
             problem = str(error)
-    message = f"{path.name} was not made: {problem}. Link {path.with_suffix('.o').name} into your program, with -lm"
+    object_file = path.with_suffix(".o").name
+    message = f"{path.name} was not made: {problem}. Link {object_file} into your program, with -lm -pthread"
     warnings.warn(message, ExportWarning, stacklevel=4)
     return None, message

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from graphc.ir.location import Location
 
+_EXCERPT = 100  # characters of a source line that an error shows
+
 
 class GraphcError(Exception):
     """Base of every error graphc raises on its own account. `location` is the user's line, where known."""
@@ -62,8 +64,8 @@ class DifferentiationError(GraphcError, RuntimeError):
     """A gradient that does not exist or cannot be taken."""
 
 
-def _excerpt(source: str, column: int, width: int = 100) -> str:
+def _excerpt(source: str, column: int) -> str:
     """The part of a source line around `column`, with a caret below it."""
-    start = max(0, column - 1 - width // 2) if len(source) > width else 0
-    shown = "".join(c if c.isprintable() else " " for c in source[start : start + width])
+    start = max(0, column - 1 - _EXCERPT // 2) if len(source) > _EXCERPT else 0
+    shown = "".join(c if c.isprintable() else " " for c in source[start : start + _EXCERPT])
     return f"    {shown}\n    {' ' * (column - 1 - start)}^"

@@ -50,7 +50,7 @@ _TEXT = r"""
   [@WORKERS@ x %slot]                          ; 23
 }
 
-@NAME@ = @LINKAGE@ global %pool { ptr @NAME@.run, ptr @NAME@.wait, ptr @NAME@.stop, i64 @SPIN@, i64 0, i32 0, i32 0,
+@NAME@ = global %pool { ptr @NAME@.run, ptr @NAME@.wait, ptr @NAME@.stop, i64 @SPIN@, i64 0, i32 0, i32 0,
   i64 0, i64 0, i64 0, ptr null, ptr null, [5 x i64] zeroinitializer, i64 0, [7 x i64] zeroinitializer,
   i64 0, [7 x i64] zeroinitializer, i64 0, [7 x i64] zeroinitializer, i64 0, [7 x i64] zeroinitializer,
   [8 x i64] zeroinitializer, [8 x i64] zeroinitializer, [@WORKERS@ x %slot] zeroinitializer }, align 64
@@ -379,9 +379,9 @@ done:
 """
 
 
-def pool_ir(triple: str, name: str, visible: bool = False) -> str:
-    """A module that defines the pool `name`, hidden or visible from outside. Raises ValueError for a processor whose
-    instruction for waiting in a loop is not known."""
+def pool_ir(triple: str, name: str) -> str:
+    """A module that defines the pool `name`, and nothing else that is visible from outside. Raises ValueError for a
+    processor whose instruction for waiting in a loop is not known."""
     arch = triple.split("-")[0]
     if arch not in _PAUSES:
         raise ValueError(f"there is no thread pool for {triple}; processors known: {', '.join(_PAUSES)}")
@@ -389,7 +389,6 @@ def pool_ir(triple: str, name: str, visible: bool = False) -> str:
     text = _TEXT
     for key, value in {
         "@NAME@": f"@{name}",
-        "@LINKAGE@": "" if visible else "internal",
         "@DECLARATION@": declaration,
         "@PAUSE@": call,
         "@SPIN@": str(SPIN_NS),

@@ -15,7 +15,7 @@ KIND = "pools"
 
 def pool_object(name: str) -> bytes:
     """Object code that defines the visible symbol `name`, for this machine's kind of processor."""
-    text = pool_ir(llvm.get_default_triple(), name, visible=True)
+    text = pool_ir(llvm.get_default_triple(), name)
     parts = {"code": short_hash(text), "versions": {"llvmlite": llvmlite.__version__}}
     store = default_store()
     found = None if store is None else store.get(KIND, key_of(parts))

@@ -135,7 +135,7 @@ class Partition:
         """Bytes that all kernels together read and write."""
         return sum(cluster.traffic for cluster in self.clusters.values())
 
-    def merged(self, a: Cluster, b: Cluster, with_prologue: bool = True) -> Kernel | Refusal:
+    def merged(self, a: Cluster, b: Cluster, with_prologue: bool) -> Kernel | Refusal:
         """The kernel that would do the work of both, or why there is none: a cycle, a copy of a state that could be
         updated in place, a fault in a kernel that writes state, or what `kernel_kind` says."""
         key = (a.index, a.version, b.index, b.version, with_prologue)
