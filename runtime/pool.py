@@ -19,6 +19,7 @@ from graphc.runtime.pool_ir import MOST_THREADS
 from graphc.runtime.pool_object import pool_object
 
 _SPIN_AT = 24  # in the pool: for how many nanoseconds idle workers watch for work
+_LONGEST_SPIN = 10**9  # microseconds; added to the clock, it must fit 64 bits
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -81,8 +82,10 @@ def pool_address() -> int:
     """The address of the process's pool, made at the first call. GRAPHC_SPIN_MICROSECONDS says for how long idle
     workers watch for work before they sleep (default 100; with 0 they sleep at once)."""
     given = os.environ.get("GRAPHC_SPIN_MICROSECONDS", "").strip()
-    if given and not given.isdecimal():
-        raise ValueError(f"GRAPHC_SPIN_MICROSECONDS={given!r} is not a number; unset it or use e.g. 100")
+    if given and not (given.isdecimal() and int(given) <= _LONGEST_SPIN):
+        raise ValueError(
+            f"GRAPHC_SPIN_MICROSECONDS={given!r} is not a number from 0 to {_LONGEST_SPIN}; unset it or use e.g. 100"
+        )
     name = "graphc_pool"
     builder = llvm.JITLibraryBuilder().add_object_img(pool_object(name))
     session = builder.add_current_process().export_symbol(name).link(new_session(), name)

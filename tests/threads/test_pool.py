@@ -309,6 +309,12 @@ def test_a_bad_environment_variable(value: str) -> None:
     assert f"ValueError: GRAPHC_NUM_THREADS='{value}' is not a number of threads from 1 to 256" in done.stderr
 
 
+@pytest.mark.parametrize("value", ["soon", "-1", "0.5", "99999999999999999999"])
+def test_a_bad_time_to_watch(value: str) -> None:
+    done = python(STEP + "step(x, y)", GRAPHC_SPIN_MICROSECONDS=value)
+    assert f"ValueError: GRAPHC_SPIN_MICROSECONDS='{value}' is not a number from 0 to 1000000000" in done.stderr
+
+
 def test_the_environment_variable() -> None:
     done = python("import graphc; print(graphc.get_num_threads())", GRAPHC_NUM_THREADS="5")
     assert done.stdout == "5\n"
