@@ -12,10 +12,11 @@ and POSIX threads only. In C, with all numbers 64 bits wide unless said otherwis
     };
 
 `run` calls `int32_t body(context, thread, threads)` for every thread from 0 to threads - 1, thread 0 being the caller,
-and returns what thread 0 returned. Where the pool is busy with another caller, or no worker can be started, it calls
-`body(context, 0, 1)`. Unless `eager`, it does so too when the last run ended longer ago than workers stay awake: then
-waking them would cost more than a short program takes. `wait` is the barrier: it returns once all threads of the body
-have called it. `stop` ends the workers; the next run starts new ones. After a fork the child starts from an empty pool.
+and returns what thread 0 returned. All of them round floats, and treat subnormal ones, as the caller does. Where the
+pool is busy with another caller, or no worker can be started, it calls `body(context, 0, 1)`. Unless `eager`, it does
+so too when the last run ended longer ago than workers stay awake: then waking them would cost more than a short program
+takes. `wait` is the barrier: it returns once all threads of the body have called it. `stop` ends the workers; the next
+run starts new ones. After a fork the child starts from an empty pool.
 
 The word that publishes a job holds its number and its threads, so that a worker which is not part of a job never looks
 at it. A worker that finds no new word for a while counts itself as a sleeper and waits on the condition variable; the
@@ -29,10 +30,27 @@ from __future__ import annotations
 MOST_THREADS = 256
 SPIN_NS = 100_000
 
-# How a processor is told that a thread waits in a loop: the intrinsic's declaration, and its call.
-_PAUSES = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+# What each kind of processor has intrinsics of its own for: to say that a thread waits in a loop, and to keep at
+# %mode.at, and take from there, how a thread computes with floats (rounding, subnormal numbers).
+_PROCESSORS = {
+    "x86_64": {
+        "@DECLARATIONS@": """\
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)""",
+        "@PAUSE@": "call void @llvm.x86.sse2.pause()",
+        "@KEEP_MODE@": "call void @llvm.x86.sse.stmxcsr(ptr %mode.at)",
+        "@TAKE_MODE@": "call void @llvm.x86.sse.ldmxcsr(ptr %mode.at)",
+    },
+    "aarch64": {
+        "@DECLARATIONS@": """\
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)""",
+        "@PAUSE@": "call void @llvm.aarch64.hint(i32 1)",
+        "@KEEP_MODE@": "%mode = call i64 @llvm.aarch64.get.fpcr()\n  store i64 %mode, ptr %mode.at",
+        "@TAKE_MODE@": "%mode = load i64, ptr %mode.at\n  call void @llvm.aarch64.set.fpcr(i64 %mode)",
+    },
 }
 
 # What lies in a pool, by byte offset. Each group that is written by one side and watched by another has 64 bytes of its
@@ -41,7 +59,7 @@ _TEXT = r"""
 %slot = type { i64, ptr, i64, i64 }            ; a worker: handle, pool, its number, the word it has seen
 %pool = type {
   ptr, ptr, ptr, i64, i64, i32, i32, i64, i64, ;  0 run, wait, stop, spin; 4 end of last run; 5 pid; 6 lock; 8 workers
-  i64, ptr, ptr, [5 x i64],                    ;  9 word; 10 body; 11 context
+  i64, ptr, ptr, [5 x i64],                    ;  9 word; 10 body; 11 context; 12 how the caller computes with floats
   i64, [7 x i64],                              ; 13 how many workers are done
   i64, [7 x i64],                              ; 15 how many threads have come to the barrier
   i64, [7 x i64],                              ; 17 how often the barrier has opened
@@ -65,7 +83,7 @@ declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
-@DECLARATION@
+@DECLARATIONS@
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; Nanoseconds of the monotonic clock.
@@ -195,6 +213,8 @@ work:
   %body = load ptr, ptr %body.at
   %context.at = getelementptr %pool, ptr %pool, i32 0, i32 11
   %context = load ptr, ptr %context.at
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 12
+  @TAKE_MODE@
   call i32 %body(ptr %context, i64 %number, i64 %threads)
   %done.at = getelementptr %pool, ptr %pool, i32 0, i32 13
   atomicrmw add ptr %done.at, i64 1 release
@@ -308,6 +328,8 @@ staff:
   store ptr %body, ptr %body.at
   %context.at = getelementptr %pool, ptr %pool, i32 0, i32 11
   store ptr %context, ptr %context.at
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 12
+  @KEEP_MODE@
   %done.at = getelementptr %pool, ptr %pool, i32 0, i32 13
   store atomic i64 0, ptr %done.at monotonic, align 8
   call void @NAME@.publish(ptr %pool, i64 %threads)
@@ -381,16 +403,14 @@ done:
 
 def pool_ir(triple: str, name: str) -> str:
     """A module that defines the pool `name`, and nothing else that is visible from outside. Raises ValueError for a
-    processor whose instruction for waiting in a loop is not known."""
+    processor whose own instructions are not known here."""
     arch = triple.split("-")[0]
-    if arch not in _PAUSES:
-        raise ValueError(f"there is no thread pool for {triple}; processors known: {', '.join(_PAUSES)}")
-    declaration, call = _PAUSES[arch]
+    if arch not in _PROCESSORS:
+        raise ValueError(f"there is no thread pool for {triple}; processors known: {', '.join(_PROCESSORS)}")
     text = _TEXT
     for key, value in {
+        **_PROCESSORS[arch],
         "@NAME@": f"@{name}",
-        "@DECLARATION@": declaration,
-        "@PAUSE@": call,
         "@SPIN@": str(SPIN_NS),
         "@MOST@": str(MOST_THREADS),
         "@WORKERS@": str(MOST_THREADS - 1),

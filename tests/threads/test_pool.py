@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -323,6 +326,24 @@ def test_the_environment_variable() -> None:
 def test_the_default_is_the_cores() -> None:
     done = python("import graphc; print(graphc.get_num_threads())", GRAPHC_NUM_THREADS="")
     assert 1 <= int(done.stdout) <= len(os.sched_getaffinity(0))
+
+
+def test_workers_compute_as_the_caller_does() -> None:
+    """How floats are rounded, and what becomes of subnormal ones, is a setting of each thread."""
+    upward = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()]  # FE_UPWARD
+    set_rounding = ctypes.CDLL(ctypes.util.find_library("m")).fesetround
+    inputs, states = arguments(GRAPH)
+    alone, together = pool_executor(1, states), pool_executor(3, states)
+    for program in (alone, together):
+        program.run(inputs)
+        assert set_rounding(upward) == 0
+        try:
+            for _ in range(3):
+                program.run(inputs)
+        finally:
+            assert set_rounding(0) == 0
+    assert same(list(alone.states), list(together.states))
+    assert not same(list(alone.states), run(1, 4))
 
 
 def test_signals_go_to_the_process() -> None:
