@@ -53,12 +53,9 @@ def test_no_two_that_are_alive_share_memory() -> None:
     assert [float(a[0, 0]) for a in alive] == list(range(len(alive)))
 
 
-def test_the_shape_that_a_caller_gave_an_array_is_gone() -> None:
+def test_that_a_caller_froze_an_array_is_gone() -> None:
     kept = outputs()
     array = kept.take()[1]
     array.flags.writeable = False
-    array.shape = (-1,)
     del array
-    again = kept.take()[1]
-    assert again.flags.writeable
-    assert again.shape == BIG.shape
+    assert kept.take()[1].flags.writeable
