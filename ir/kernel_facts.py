@@ -20,6 +20,18 @@ def can_fault(op: Op) -> bool:
     return op.results[0].type.dtype.is_integer and not (len(op.operands) == 2 and _is_positive(op.operands[1]))
 
 
+def ops_behind(value: Value) -> set[Op]:
+    """All ops that a value is computed by."""
+    found: set[Op] = set()
+    pending = [value]
+    while pending:
+        op = pending.pop().op
+        if op is not None and op not in found:
+            found.add(op)
+            pending += op.operands
+    return found
+
+
 def may_update_in_place(kernel: Op, arg: int, result: int) -> bool:
     """Whether result number `result` of a `fused` op may be written to the memory of operand number `arg`: every
     element is read only while the same element is computed. Needs a region argument of the type of the result, and:

@@ -14,6 +14,7 @@ from typing import cast
 
 from graphc.codegen.index import Index, ravel, unravel
 from graphc.ir.graph import Op, Value
+from graphc.ir.kernel_facts import ops_behind
 from graphc.ir.opdef import lookup
 from graphc.ir.ops.contraction import Letters, parse_spec
 from graphc.ir.types import DType
@@ -151,14 +152,7 @@ def address(value: Value, index: Indices) -> tuple[Value, Index] | None:
 def cost_of(value: Value) -> int:
     """A rough cost of computing one element of an operand: the ops between the arguments and it, with more for those
     that generate numbers."""
-    ops: set[Op] = set()
-    pending = [value]
-    while pending:
-        op = pending.pop().op
-        if op is not None and op not in ops:
-            ops.add(op)
-            pending += op.operands
-    return sum({"pointwise": 1, "generate": 8}.get(lookup(op.name).kind, 0) for op in ops if op.operands)
+    return sum({"pointwise": 1, "generate": 8}.get(lookup(op.name).kind, 0) for op in ops_behind(value) if op.operands)
 
 
 def _index_of_names(roles: Roles, side: Side) -> Indices:

@@ -30,18 +30,6 @@ def place_of_term(op: Op) -> Value | None:
     return None
 
 
-def ops_behind(value: Value) -> set[Op]:
-    """All ops that a value is computed by."""
-    found: set[Op] = set()
-    pending = [value]
-    while pending:
-        op = pending.pop().op
-        if op is not None and op not in found:
-            found.add(op)
-            pending += op.operands
-    return found
-
-
 def _required_place(condition: Value, axis: int) -> Value | None:
     """What the coordinate along `axis` equals wherever the condition holds."""
     pending = [condition]

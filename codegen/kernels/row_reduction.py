@@ -9,12 +9,12 @@ from dataclasses import replace
 from graphc.codegen.index import Index
 from graphc.codegen.kernels.accumulator import Accumulator, Extremum
 from graphc.codegen.kernels.iteration import Grid, best_tile, elements_per_unit, split_rows
-from graphc.codegen.kernels.one_hot import ops_behind, place_of_term
+from graphc.codegen.kernels.one_hot import place_of_term
 from graphc.codegen.kernels.passes import Passes, ReducedLoops, converted
 from graphc.codegen.kernels.reduction_plan import Pass
 from graphc.codegen.scalar_text import Expression
 from graphc.ir.graph import Op, Value
-from graphc.ir.kernel_facts import can_fault
+from graphc.ir.kernel_facts import can_fault, ops_behind
 from graphc.ir.ops.arithmetic import highest
 from graphc.ir.types import i64
 
