@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from graphc.runtime.memory import address_of
 from graphc.tensors.storage import Storage, aligned_copy
 
 Array = np.ndarray[Any, Any]
+Result = TypeVar("Result")
 
 
 class Group:
@@ -38,14 +39,13 @@ class Group:
             group = group._joined
         return group
 
-    def acquire(self) -> Group:
-        """Wait until no call on the group is under way; the group that is now held."""
+    def run(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        """What `call(root, *arguments)` returns, while no other call on the group is under way."""
         while True:
             group = self.root
-            group.lock.acquire()
-            if group._joined is None:
-                return group
-            group.lock.release()
+            with group.lock:  # by a statement: Ctrl-C between `acquire` and what releases would leave it locked
+                if group._joined is None:
+                    return call(group, *arguments)
 
     @staticmethod
     def join(groups: Iterable[Group]) -> Group:

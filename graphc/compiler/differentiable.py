@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.compiler.binding import BoundStates
+from graphc.compiler.binding import BoundStates, Group
 from graphc.compiler.executors import build_executor
 from graphc.compiler.options import ProgramOptions
 from graphc.compiler.residuals import split
@@ -62,13 +62,12 @@ class Backward:
             summed[place] = cotangent if known is None else known if cotangent is None else known + cotangent
         types = [v.type for v in self._halves.backward.inputs]
         seeds = [np.zeros(t.shape, t.dtype.numpy) if c is None else c for c, t in zip(summed, types, strict=False)]
-        group = self._group.acquire()
-        try:
-            if self._executor is None:
-                self._executor = build_executor(self._halves.backward, self._memory, self._options)
-            return self._executor.run([*seeds, *inputs, *residuals])
-        finally:
-            group.lock.release()
+        return self._group.run(self._run, [*seeds, *inputs, *residuals])
+
+    def _run(self, group: Group, arrays: Sequence[Array]) -> Sequence[Array]:
+        if self._executor is None:
+            self._executor = build_executor(self._halves.backward, self._memory, self._options)
+        return self._executor.run(arrays)
 
 
 def _kept(argument: Any) -> Saved:

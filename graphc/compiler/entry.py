@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.autograd import accumulate
-from graphc.compiler.binding import BoundStates
+from graphc.compiler.binding import BoundStates, Group
 from graphc.compiler.differentiable import Backward
 from graphc.compiler.executors import build_executor
 from graphc.compiler.options import DEFAULT, ProgramOptions
@@ -103,40 +103,43 @@ class Entry:
     def call(self, arguments: Sequence[Any], first: bool = False) -> Any:
         """Run on tensors or arrays of exactly the signature's types; `STALE` where this version does not fit. `first`:
         right after the trace, which may itself have changed what the next call will look at."""
-        bound = self._bound
-        group = bound.group.acquire()
-        try:
-            moved = epoch.value != self._epoch
-            if moved and not first and self.stale() is not None:
-                return STALE
-            if not moved and not self._guards_hold():
-                return STALE
-            if self._changes_arguments:
-                self._require_changeable(arguments)
-            rules = self.captured.grad_rules
-            turn = bool(rules) and (grad_epoch.value != self._grad_epoch or group.last is not self)
-            if turn:
-                if not all(map(_fits, rules)):
-                    return STALE
-                self._prepare_grads()
-            arrays: list[Array | float] = [elements(x) if isinstance(x, TensorBase) else x for x in arguments]
-            arrays += [float(getter()) for getter in self._scalars]
-            bound.load()
-            results = self._executor.run(arrays)
-            bound.store()
-            self._clock.value += 1
-            if moved and not first:
-                self._epoch = epoch.value
-            if turn:
-                for rule in rules:
-                    rule.tensor._grad = rule.leaves
-                self._grad_epoch = grad_epoch.value
-                group.last = self
-        finally:
-            group.lock.release()
+        results = self._bound.group.run(self._run, arguments, first)
+        if results is STALE:
+            return STALE
         if self._plain and self._single:
             return wrap(results[0], self._types[0])
         return self._finish(arguments, results)
+
+    def _run(self, group: Group, arguments: Sequence[Any], first: bool) -> Any:
+        """The arrays that a call gives, or `STALE`; `group` is held."""
+        bound = self._bound
+        moved = epoch.value != self._epoch
+        if moved and not first and self.stale() is not None:
+            return STALE
+        if not moved and not self._guards_hold():
+            return STALE
+        if self._changes_arguments:
+            self._require_changeable(arguments)
+        rules = self.captured.grad_rules
+        turn = bool(rules) and (grad_epoch.value != self._grad_epoch or group.last is not self)
+        if turn:
+            if not all(map(_fits, rules)):
+                return STALE
+            self._prepare_grads()
+        arrays: list[Array | float] = [elements(x) if isinstance(x, TensorBase) else x for x in arguments]
+        arrays += [float(getter()) for getter in self._scalars]
+        bound.load()
+        results = self._executor.run(arrays)
+        bound.store()
+        self._clock.value += 1
+        if moved and not first:
+            self._epoch = epoch.value
+        if turn:
+            for rule in rules:
+                rule.tensor._grad = rule.leaves
+            self._grad_epoch = grad_epoch.value
+            group.last = self
+        return results
 
     def _require_changeable(self, arguments: Sequence[Any]) -> None:
         """Before anything has run: whether the arguments that it writes in place, or differentiates by, allow that."""

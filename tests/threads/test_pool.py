@@ -221,6 +221,7 @@ def test_interrupt() -> None:
         STEP
         + """
 import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 step(x, y)
 threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 steps = 0
