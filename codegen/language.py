@@ -15,7 +15,8 @@ operand is widened, and operands of one primitive have one type, else typing fai
     scratch_f32(scratch, n) ...           a typed pointer n bytes into the scratch memory, n divisible by the item size
     accumulate_add(acc, x)                acc + x, which the compiler may reassociate; also _mul, _min, _max
     raise_fault(fault)                    store 1 through the fault pointer
-    micro_kernel(...) transpose_tile(...) the contraction kernels' vector code: see `microkernel`
+    micro_kernel(...) copy_panel(...) transpose_tile(...)
+                                          the contraction kernels' vector code: see `microkernel`
     dot_kernel(...)                       likewise, for few rows: see `dot_kernel`
 """
 

@@ -1,10 +1,11 @@
-"""The register-tiled heart of a contraction, as LLVM: `micro_kernel` and `transpose_tile` of the kernel language.
+"""The register-tiled heart of a contraction, as LLVM: `micro_kernel`, `copy_panel` and `transpose_tile` of the kernel
+language.
 
 A micro-kernel holds a tile of `rows` x (`vectors` * `lanes`) accumulators in registers and adds one rank-1 update per
 step of the summed index: it broadcasts an element of each row of A and multiplies it by the row of B, which it loads as
 vectors. See Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), and Van Zee and van de
-Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015). Where B's elements lie along the summed
-index, `transpose_tile` turns them in registers while they are packed.
+Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015). `copy_panel` packs what lies across the
+summed index; where elements lie along it, `transpose_tile` turns them in registers while they are packed.
 
 Each is a plain Python function over NumPy arrays, so that kernel source runs uncompiled; Numba is taught to call in its
 place, an internal LLVM function of the kernel's module, made for the tile's shape and the strides.
@@ -33,6 +34,7 @@ def micro_kernel_function(
     lanes: int,
     a_row: int,
     a_step: int,
+    a_tile: int,
     b_step: int,
     tile_row: int,
 ) -> ir.Function:
@@ -40,11 +42,11 @@ def micro_kernel_function(
 
     tile[r * tile_row + c] = sum over s < depth of a[r * a_row + s * a_step] * b[s * b_step + c], added to what the tile
     held where `accumulate` is set: for r < rows and c < vectors * lanes, and so on for `tiles` tiles, one below the
-    other. Steps are summed in order, each with one rounding where the target has fused multiply-add. `tiles` >= 0,
-    `depth` >= 1; no alignment beyond the element's is assumed.
+    other, whose rows of A begin `a_tile` elements apart. Steps are summed in order, each with one rounding where the
+    target has fused multiply-add. `tiles` >= 0, `depth` >= 1; no alignment beyond the element's is assumed.
     """
     pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
-    name = f"micro_kernel_{element}_{rows}x{vectors * lanes}_{a_row}_{a_step}_{b_step}_{tile_row}"
+    name = f"micro_kernel_{element}_{rows}x{vectors * lanes}_{a_row}_{a_step}_{a_tile}_{b_step}_{tile_row}"
     function, made = vc.internal(module, name, [pointer, pointer, pointer, lv.I64, lv.I64, lv.I1])
     if made:
         return function
@@ -62,7 +64,7 @@ def micro_kernel_function(
     build.cbranch(build.icmp_signed(">", tiles, lv.I64(0)), head, leave)
 
     build.position_at_end(head)
-    number, a_tile, tile_here = build.phi(lv.I64, "number"), build.phi(pointer, "a.tile"), build.phi(pointer, "tile")
+    number, a_first, tile_here = build.phi(lv.I64, "number"), build.phi(pointer, "a.first"), build.phi(pointer, "tile")
     build.branch(loop)
 
     build.position_at_end(loop)
@@ -77,7 +79,7 @@ def micro_kernel_function(
             totals[r, v] = vc.multiply_add(build, splat, b_row[v], sums[r, v])
     step_next = build.add(step, lv.I64(1))
     vc.carry(step, (head, lv.I64(0)), (loop, step_next))
-    vc.carry(a_here, (head, a_tile), (loop, vc.at(build, a_here, a_step, element)))
+    vc.carry(a_here, (head, a_first), (loop, vc.at(build, a_here, a_step, element)))
     vc.carry(b_here, (head, b), (loop, vc.at(build, b_here, b_step, element)))
     for cell in cells:
         vc.carry(sums[cell], (head, zero), (loop, totals[cell]))
@@ -97,9 +99,46 @@ def micro_kernel_function(
     build.position_at_end(below)
     number_next = build.add(number, lv.I64(1))
     vc.carry(number, (entry, lv.I64(0)), (below, number_next))
-    vc.carry(a_tile, (entry, a), (below, vc.at(build, a_tile, rows * a_row, element)))
+    vc.carry(a_first, (entry, a), (below, vc.at(build, a_first, a_tile, element)))
     vc.carry(tile_here, (entry, tile), (below, vc.at(build, tile_here, rows * tile_row, element)))
     build.cbranch(build.icmp_signed("<", number_next, tiles), head, leave)
+
+    build.position_at_end(leave)
+    build.ret_void()
+    return function
+
+
+def copy_function(
+    module: ir.Module, element: ir.Type, width: int, count: int, source_row: int, target_row: int
+) -> ir.Function:
+    """`void f(source, target, i64 length)`, made once per module and variant.
+
+    target[j * target_row + i] = source[j * source_row + i] for i < count, and 0 for count <= i < width; for all j below
+    `length`.
+    """
+    pointer, copied, filled = element.as_pointer(), ir.VectorType(element, count), ir.VectorType(element, width - count)
+    name = f"copy_{element}_{count}x{width}_{source_row}_{target_row}"
+    function, made = vc.internal(module, name, [pointer, pointer, lv.I64])
+    if made:
+        return function
+    source, target, length = function.args
+    source.add_attribute("noalias")
+    target.add_attribute("noalias")
+    entry, loop, leave = (function.append_basic_block(block) for block in ("entry", "loop", "leave"))
+    build = ir.IRBuilder(entry)
+    build.cbranch(build.icmp_signed(">", length, lv.I64(0)), loop, leave)
+
+    build.position_at_end(loop)
+    row = build.phi(lv.I64, "row")
+    source_here, target_here = build.phi(pointer, "source"), build.phi(pointer, "target")
+    vc.store(build, vc.load(build, source_here, 0, copied), target_here, 0, copied)
+    if filled.count:
+        vc.store(build, lv.constant(filled, 0), target_here, count, filled)
+    row_next = build.add(row, lv.I64(1))
+    vc.carry(row, (entry, lv.I64(0)), (loop, row_next))
+    vc.carry(source_here, (entry, source), (loop, vc.at(build, source_here, source_row, element)))
+    vc.carry(target_here, (entry, target), (loop, vc.at(build, target_here, target_row, element)))
+    build.cbranch(build.icmp_signed("<", row_next, length), loop, leave)
 
     build.position_at_end(leave)
     build.ret_void()
@@ -167,6 +206,7 @@ def micro_kernel(
     a: Array,
     a_row: int,
     a_step: int,
+    a_tile: int,
     b: Array,
     b_step: int,
     tile: Array,
@@ -177,16 +217,25 @@ def micro_kernel(
 ) -> None:
     """What `micro_kernel_function` says; the tile's shape and the strides are literals in kernel source."""
     columns = vectors * lanes
-    for first in range(0, tiles * rows, rows):
-        at = np.arange(first, first + rows)[:, None]
+    row = np.arange(rows)[:, None]
+    for number in range(tiles):
         with np.errstate(all="ignore"):
             total = np.zeros((rows, columns), tile.dtype)
             for step in range(depth):
-                left = a[at * a_row + step * a_step]
+                left = a[number * a_tile + row * a_row + step * a_step]
                 right = b[step * b_step + np.arange(columns)]
                 total = fma(left, right, total) if total.dtype.kind == "f" else left * right + total
-            places = at * tile_row + np.arange(columns)
+            places = (number * rows + row) * tile_row + np.arange(columns)
             tile[places] = tile[places] + total if accumulate else total
+
+
+def copy_panel(
+    width: int, count: int, source: Array, source_row: int, target: Array, target_row: int, length: int
+) -> None:
+    """What `copy_function` says; all but the pointers and the length are literals in kernel source."""
+    rows = np.arange(length)[:, None]
+    target[rows * target_row + np.arange(width)] = 0
+    target[rows * target_row + np.arange(count)] = source[rows * source_row + np.arange(count)]
 
 
 def transpose_tile(
@@ -199,11 +248,16 @@ def transpose_tile(
         target[columns * target_row + np.arange(count)] = source[np.arange(count) * source_row + columns]
 
 
-MICRO_KERNELS: dict[str, Any] = {"micro_kernel": micro_kernel, "transpose_tile": transpose_tile}
+MICRO_KERNELS: dict[str, Any] = {
+    "micro_kernel": micro_kernel,
+    "copy_panel": copy_panel,
+    "transpose_tile": transpose_tile,
+}
 
 
 # --- the same names for Numba
 
 
-vc.teach_variants(micro_kernel, micro_kernel_function, (3, 6, 8), {10: types.int64, 11: types.int64, 12: types.boolean})
+vc.teach_variants(micro_kernel, micro_kernel_function, (3, 7, 9), {11: types.int64, 12: types.int64, 13: types.boolean})
+vc.teach_variants(copy_panel, copy_function, (2, 4), {6: types.int64})
 vc.teach_variants(transpose_tile, transpose_function, (2, 4), {6: types.int64})

@@ -75,6 +75,23 @@ def span(source: Source, name: str, index: Index, extent: int, block: int, tile:
     return Span(first, size, extent, tiles, (index == last) if extent % tile else False)
 
 
+@contextmanager
+def parts(source: Source, whole: Span, size: int, tile: int) -> Iterator[tuple[Span, Index]]:
+    """Open the loop over the parts of a block of rows, of `size` elements, a whole number of tiles, but for the last
+    one; yields the part and where it begins in the block. None is opened where one part holds all."""
+    if whole.size.high <= size:
+        yield whole, Index.of(0)
+        return
+    with loop(source, "part", (whole.size + size - 1) // size) as part:
+        before = part * size
+        first = let(source, "part_first", whole.at(before))
+        source.line(f"part_size = minimum({size}, {(whole.size - before).text})")
+        own = Index.variable("part_size", 1, size, source.depth)
+        tiles = let(source, "part_tiles", own // tile)
+        has_edge = (first + own == whole.extent) if whole.extent % tile else False
+        yield Span(first, own, whole.extent, tiles, has_edge), before
+
+
 def let(source: Source, name: str, index: Index) -> Index:
     """Name an index, unless it is as simple as a name."""
     if index.known is not None or index.is_atomic:

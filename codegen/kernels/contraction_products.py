@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from graphc.codegen.expression import Elements, origin
 from graphc.codegen.index import Index
-from graphc.codegen.kernels.contraction_loops import Span, loop, n_blocks, span, when
+from graphc.codegen.kernels.contraction_loops import Span, loop, n_blocks, parts, span, when
 from graphc.codegen.kernels.contraction_packing import left_operand, right_operand
 from graphc.codegen.kernels.contraction_plan import Roles
 from graphc.codegen.kernels.contraction_sums import InResult, InScratch, Sums, in_result
@@ -16,7 +16,8 @@ from graphc.ir.graph import Value
 
 
 class TileProducts:
-    """For each block of k: pack what the unit needs of both operands, multiply it tile by tile."""
+    """For each block of k: pack what the unit needs of the right operand, then, part by part, of the left one, and
+    multiply them tile by tile."""
 
     def __init__(self, elements: Elements, roles: Roles, slots: Mapping[Value, int], scratch: Scratch, tiling: Tiling):
         self.tiling = tiling
@@ -44,25 +45,26 @@ class TileProducts:
         with loop(source, "k_index", blocks) as k_index:
             k = span(source, "k", k_index, extent, tiling.k_block, 1)
             right.prepare(batch, columns, k)
-            left.prepare(batch, rows, k)
-            source.comment(f"{origin(self._roles.op)} sum the products".strip())
             accumulate = "False" if blocks == 1 else f"{k_index.text} > 0"
+            with parts(source, rows, tiling.m_part, tiling.rows) as (part, before):
+                left.prepare(batch, part, k)
+                source.comment(f"{origin(self._roles.op)} sum the products".strip())
 
-            def multiply(panel: Index, vectors: int, first: Index, height: int, tiles: Index) -> None:
-                target = sums.pointer(batch, rows, columns, first * tiling.rows, panel * tiling.panel)
-                source.line(
-                    f"micro_kernel({height}, {vectors}, {tiling.lanes}, "
-                    f"{left.tile(batch, rows, first, k)}, {left.row}, {left.step}, "
-                    f"{right.tile(batch, columns, panel, k)}, {right.step}, "
-                    f"{target}, {sums.row}, {tiles.text}, {k.size.text}, {accumulate})"
-                )
+                def multiply(panel: Index, vectors: int, first: Index, height: int, tiles: Index) -> None:
+                    target = sums.pointer(batch, rows, columns, before + first * tiling.rows, panel * tiling.panel)
+                    source.line(
+                        f"micro_kernel({height}, {vectors}, {tiling.lanes}, "
+                        f"{left.tile(batch, part, first, k)}, {left.row}, {left.step}, {left.next}, "
+                        f"{right.tile(batch, columns, panel, k)}, {right.step}, "
+                        f"{target}, {sums.row}, {tiles.text}, {k.size.text}, {accumulate})"
+                    )
 
-            for panel, vectors in self._panels(columns):
-                if rows.tiles.high > 0:
-                    multiply(panel, vectors, Index.of(0), tiling.rows, rows.tiles)
-                if rows.has_edge is not False:
-                    with when(source, rows.has_edge):
-                        multiply(panel, vectors, rows.tiles, tiling.edge_rows, Index.of(1))
+                for panel, vectors in self._panels(columns):
+                    if part.tiles.high > 0:
+                        multiply(panel, vectors, Index.of(0), tiling.rows, part.tiles)
+                    if part.has_edge is not False:
+                        with when(source, part.has_edge):
+                            multiply(panel, vectors, part.tiles, tiling.edge_rows, Index.of(1))
 
     def _panels(self, columns: Span) -> Iterator[tuple[Index, int]]:
         """Open a loop over the whole panels of a block, then the place of its last, smaller one; yields the number of

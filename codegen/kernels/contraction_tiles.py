@@ -1,8 +1,10 @@
 """How a contraction is cut: register tiles, blocks and work units, from the shape and the target alone.
 
-The cut never depends on the number of threads, and the order in which k is summed depends on the depth of its blocks
-only. The levels are those of Goto and van de Geijn (2008): a panel of the right operand stays in the first cache while
-the rows of a block of the left operand, in the second, pass over it.
+The cut never depends on the number of threads; the order in which k is summed depends on the depth of its blocks only,
+and that not even on the number of cores. The levels are those of Goto and van de Geijn (2008): a panel of the right
+operand stays in the first cache while rows of the left one, in the second, pass over it. Where there is work for more
+units than threads want, units grow to what a core has of the last cache: each packs a block of the right operand that
+stays there, and takes its rows part by part, as the second cache holds them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ _COLUMNS_OF_ROWS = 2048  # that a block of whole rows holds at most
 _ENOUGH_UNITS = 8
 _MOST_UNITS = 16  # of work that is cut by its cost
 _CYCLES_WORTH_A_UNIT = 5000
+_UNITS_OF_CORE = 4  # that growing leaves for each
 _TILES_TO_TRY = 3  # register tiles, where candidates are measured
 
 
@@ -32,7 +35,8 @@ _TILES_TO_TRY = 3  # register tiles, where candidates are measured
 class Tiling:
     """`rows` x (`vectors` * `lanes`) accumulators in registers; `edge_rows` and `edge_vectors` are those of the last
     tile along m and n where it is smaller (else 0). Blocks hold `m_block` rows, `n_block` columns (both whole numbers
-    of tiles, save where one block holds all) and `k_block` steps."""
+    of tiles, save where one block holds all) and `k_block` steps; `m_part` of their rows, as whole tiles, are packed
+    and multiplied at a time."""
 
     rows: int
     vectors: int
@@ -42,6 +46,7 @@ class Tiling:
     m_block: int
     n_block: int
     k_block: int
+    m_part: int
 
     @property
     def panel(self) -> int:
@@ -89,8 +94,36 @@ def choose_tiling(
             m_block = fewer_rows
         else:
             break
+    m_part = m_block
+    if not whole_rows and batch * _ceil(m, m_block) * _ceil(n, n_block) >= 2 * _ENOUGH_UNITS:
+        k_block = even_share(k, max(k_block, target.l1_bytes // (panel * itemsize)), lanes)
+        m_block, n_block = _grown(target, itemsize, batch, (m, n, k_block), (rows, panel), (m_block, n_block))
+        m_part = even_share(m_block, target.l2_bytes // 2 // (k_block * itemsize), rows)
     edge_vectors = _ceil(n % panel, lanes)
-    return Tiling(rows, vectors, lanes, m % rows, edge_vectors, m_block, n_block, k_block)
+    return Tiling(rows, vectors, lanes, m % rows, edge_vectors, m_block, n_block, k_block, m_part)
+
+
+def _grown(
+    target: Target,
+    itemsize: int,
+    batch: int,
+    extents: tuple[int, int, int],
+    tile: tuple[int, int],
+    block: tuple[int, int],
+) -> tuple[int, int]:
+    """A block (rows, columns), doubled as long as units enough are left, and the sums and what is packed for them take
+    no more than a core's share of the last cache."""
+    (m, n, k_block), (rows, panel) = extents, tile
+    most = target.l3_bytes // (2 * target.cores) // itemsize
+    while True:
+        m_block, n_block = block
+        taller, wider = even_share(m, 2 * m_block, rows), even_share(n, 2 * n_block, panel)
+        grown = (m_block, wider) if wider > n_block and (n_block <= m_block or taller == m_block) else (taller, n_block)
+        units = batch * _ceil(m, grown[0]) * _ceil(n, grown[1])
+        enough = units >= max(_ENOUGH_UNITS, _UNITS_OF_CORE * target.cores)
+        if grown == block or not enough or grown[1] * max(grown[0], k_block) > most:
+            return block
+        block = grown
 
 
 def candidates(tiling: Tiling, target: Target, m: int, n: int) -> list[Tiling]:
@@ -104,8 +137,9 @@ def candidates(tiling: Tiling, target: Target, m: int, n: int) -> list[Tiling]:
             panel = vectors * tiling.lanes
             m_block = even_share(m, int(tiling.m_block * m_scale), rows)
             n_block = even_share(n, int(tiling.n_block * n_scale), panel)
-            edge_vectors = _ceil(n % panel, tiling.lanes)
-            cut = Tiling(rows, vectors, tiling.lanes, m % rows, edge_vectors, m_block, n_block, tiling.k_block)
+            m_part = m_block if tiling.m_part == tiling.m_block else even_share(m_block, tiling.m_part, rows)
+            edge = m % rows, _ceil(n % panel, tiling.lanes)
+            cut = Tiling(rows, vectors, tiling.lanes, *edge, m_block, n_block, tiling.k_block, m_part)
             if cut not in found:
                 found.append(cut)
     return found
@@ -146,7 +180,7 @@ def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
     for r, down in tiles_down:
         for v, across in tiles_across:
             if r and v and down and across:
-                cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5 + 0.045 * (r + v) + 0.003 * r * v * v)
+                cycles += down * across * (max(r * v, r + v, 8) / 2 + 0.5 + 0.045 * (r + v) + 0.004 * r * v * v)
                 variants += 1
     return cycles * (1 + 0.03 * variants)
 
@@ -154,7 +188,7 @@ def _cost(m: int, n_vectors: int, rows: int, vectors: int) -> float:
 def even_share(extent: int, most: int, multiple: int) -> int:
     """The size of equal blocks of an extent, at most about `most` and a whole number of `multiple`; the extent itself
     where one block holds it all."""
-    most = max(multiple, most // multiple * multiple)
+    most = _ceil(max(1, most), multiple) * multiple
     if extent <= most:
         return extent
     blocks = _ceil(extent, most)

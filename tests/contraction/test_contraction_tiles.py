@@ -18,6 +18,8 @@ from tests.contraction.products import check_product, contraction, negated, rand
 
 SHAPES = list(itertools.product((1, 2, 7, 16, 64, 129, 1000), (1, 3, 10, 48, 128, 1001), (1, 5, 64, 784, 40_000)))
 
+LARGE = [(2048, 2048, 2048), (4096, 4096, 4096), (4096, 1000, 3000), (2000, 4096, 512)]
+
 
 @pytest.mark.parametrize("target", BASELINES.values(), ids=lambda t: t.name)
 @pytest.mark.parametrize("itemsize", [1, 4, 8])
@@ -34,19 +36,34 @@ def test_tiles_fit_registers_and_blocks_cover_the_shape(target: Target, itemsize
         assert tiling.m_block == m or tiling.m_block % tiling.rows == 0
         assert tiling.n_block == n or tiling.n_block % tiling.panel == 0
         assert tiling.k_block == k or tiling.k_block % tiling.lanes == 0
-        assert 1 <= tiling.m_block <= m
+        assert 1 <= tiling.m_part <= tiling.m_block <= m
+        assert tiling.m_part in (tiling.m_block, m) or tiling.m_part % tiling.rows == 0
         assert 1 <= tiling.n_block <= n
         assert 1 <= tiling.k_block <= k
 
 
-def test_the_cut_does_not_depend_on_the_number_of_cores() -> None:
-    many = dataclasses.replace(GENERIC_X86_64_V4, cores=64)
-    for m, n, k in SHAPES:
-        assert choose_tiling(many, 4, 1, m, n, k) == choose_tiling(GENERIC_X86_64_V4, 4, 1, m, n, k)
+def test_the_order_of_sums_does_not_depend_on_the_number_of_cores() -> None:
+    one, many = (dataclasses.replace(GENERIC_X86_64_V4, cores=cores) for cores in (1, 64))
+    for m, n, k in [*SHAPES, *LARGE]:
+        few, more = (choose_tiling(target, 4, 1, m, n, k) for target in (one, many))
+        assert (few.lanes, few.k_block) == (more.lanes, more.k_block)
+
+
+@pytest.mark.parametrize("target", BASELINES.values(), ids=lambda t: t.name)
+def test_units_of_a_large_product_grow_to_what_the_caches_hold(target: Target) -> None:
+    for m, n, k in LARGE:
+        tiling = choose_tiling(target, 4, 1, m, n, k)
+        units = -(-m // tiling.m_block) * -(-n // tiling.n_block)
+        kept = 4 * tiling.n_block * max(tiling.m_block, tiling.k_block)
+        assert kept <= target.l3_bytes // (2 * target.cores)
+        assert 4 * target.cores <= units
+        assert units < 16 * target.cores or 2 * kept > target.l3_bytes // (2 * target.cores)
+        assert 4 * tiling.k_block * tiling.m_part <= target.l2_bytes * 3 // 4
+        assert tiling.m_part % tiling.rows == 0
 
 
 @pytest.mark.parametrize(
-    ("target", "tile"), [(GENERIC_X86_64_V4, (8, 2, 16)), (GENERIC_X86_64_V3, (4, 3, 8))], ids=["v4", "v3"]
+    ("target", "tile"), [(GENERIC_X86_64_V4, (8, 2, 16)), (GENERIC_X86_64_V3, (6, 2, 8))], ids=["v4", "v3"]
 )
 def test_register_tiles_of_a_large_product(target: Target, tile: tuple[int, int, int]) -> None:
     tiling = choose_tiling(target, 4, 1, 1024, 1024, 1024)

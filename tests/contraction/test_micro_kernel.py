@@ -40,11 +40,11 @@ def test_micro_kernel(
     a, b = random_array(rng, (height, depth), dtype), random_array(rng, (depth, columns), dtype)
     tile = random_array(rng, (height, columns + 3), dtype)
     expected, before = tile.copy(), tile.copy()
-    arguments = f"{depth}, 1, p1, {columns}, p2, {columns + 3}, {tiles}, {depth}, {accumulate}"
+    arguments = f"{depth}, 1, {rows * depth}, p1, {columns}, p2, {columns + 3}, {tiles}, {depth}, {accumulate}"
     call(f"micro_kernel({rows}, {vectors}, {lanes}, p0, {arguments})", a, b, tile, dtype=dtype)
     micro_kernel(
-        rows, vectors, lanes, a.reshape(-1), depth, 1, b.reshape(-1), columns, expected.reshape(-1), columns + 3, tiles,
-        depth, accumulate,
+        rows, vectors, lanes, a.reshape(-1), depth, 1, rows * depth, b.reshape(-1), columns, expected.reshape(-1),
+        columns + 3, tiles, depth, accumulate,
     )  # fmt: skip
     if dtype.is_float:
         np.testing.assert_allclose(tile, expected, rtol=0, atol=1e-5 * depth)
@@ -59,7 +59,7 @@ def test_micro_kernel_reads_its_left_operand_by_strides(row: int, step: int) -> 
     rng = np.random.default_rng(0)
     a, b = random_array(rng, (400,), f32), random_array(rng, (6, 16), f32)
     tile = np.zeros((4, 16), np.float32)
-    call(f"micro_kernel(4, 1, 16, p0, {row}, {step}, p1, 16, p2, 16, 1, 6, False)", a, b, tile, dtype=f32)
+    call(f"micro_kernel(4, 1, 16, p0, {row}, {step}, 0, p1, 16, p2, 16, 1, 6, False)", a, b, tile, dtype=f32)
     left = a[np.arange(4)[:, None] * row + np.arange(6) * step]
     np.testing.assert_allclose(tile, left @ b, rtol=0, atol=1e-5)
 
@@ -85,8 +85,8 @@ def test_transpose_tile(dtype: DType, lanes: int, fewer: int, blocks: int) -> No
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("micro_kernel(lo, 1, 16, p0, 8, 1, p1, 16, p2, 16, 1, 8, False)", "must be integer literals"),
-        ("micro_kernel(4, 1, 16, p0, 8, 1, fault, 16, p2, 16, 1, 8, False)", "to one element type"),
+        ("micro_kernel(lo, 1, 16, p0, 8, 1, 32, p1, 16, p2, 16, 1, 8, False)", "must be integer literals"),
+        ("micro_kernel(4, 1, 16, p0, 8, 1, 32, fault, 16, p2, 16, 1, 8, False)", "to one element type"),
         ("transpose_tile(16, 16, p0, 16, lo, 16, 16)", "to one element type"),
     ],
 )
@@ -97,7 +97,7 @@ def test_wrong_operands_are_typing_errors(statement: str, message: str) -> None:
 
 
 def test_names_are_plain_functions() -> None:
-    statement = "micro_kernel(2, 1, 2, p0, 3, 1, p1, 2, p2, 2, 1, 3, False)"
+    statement = "micro_kernel(2, 1, 2, p0, 3, 1, 6, p1, 2, p2, 2, 1, 3, False)"
     source = f"def kernel(p0, p1, p2, scratch, fault, lo, hi):\n    {statement}\n"
     a, b, tile = np.arange(6.0), np.arange(6.0), np.zeros(4)
     python_kernel(source, "test_names_are_plain_functions")(a, b, tile, None, None, 0, 1)
