@@ -1,4 +1,4 @@
-"""Random specs, sizes, element types and neighbours, against exact sums."""
+"""Random specs, sizes, element types, neighbours and cuts, against exact sums."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graphc.codegen.host import host_target
+from graphc.codegen.kernels import emit_kernel
+from graphc.codegen.kernels.contraction_plan import roles_of
+from graphc.codegen.kernels.contraction_tiles import Tiling
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Value
 from graphc.ir.types import bf16, f16, f32, f64, i32, u8
@@ -62,3 +66,47 @@ def test_random_contractions(
         check_product(-results[0] if negate else results[0], spec, signed_a, b)
         if store_both:
             np.testing.assert_array_equal(results[1], -results[0] if negate else results[0])
+
+
+@st.composite
+def cuts(draw: st.DrawFn, m: int, n: int, k: int) -> Tiling:
+    """Any way to cut a product: tiles that fit the registers of all targets, blocks and parts of any number of them."""
+    lanes = draw(st.sampled_from([2, 4, 8]))
+    rows, vectors = draw(st.sampled_from([(1, 1), (1, 6), (3, 2), (4, 3), (5, 1), (6, 2), (9, 1), (12, 1)]))
+    panel = lanes * vectors
+
+    def blocks(extent: int, tile: int) -> int:
+        return min(extent, tile * draw(st.integers(1, max(1, extent // tile + 1))))
+
+    m_block, n_block = blocks(m, rows), blocks(n, panel)
+    edges = m % rows, -(-(n % panel) // lanes)
+    return Tiling(rows, vectors, lanes, *edges, m_block, n_block, blocks(k, lanes), blocks(m_block, rows))
+
+
+@given(
+    data=st.data(),
+    spec=st.sampled_from(["mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn", "bkm,nbk->bmn"]),
+    sizes=st.fixed_dictionaries({"b": st.just(2), **{x: st.integers(1, 70) for x in "mnk"}}),
+    dtype=st.sampled_from([f32, f32, f64, bf16, i32]),
+    turn=st.sampled_from([(), (0,), (1,), (0, 1)]),
+    negate=st.booleans(),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_cuts(
+    data: st.DataObject, spec: str, sizes: dict[str, int], dtype: Any, turn: tuple[int, ...], negate: bool
+) -> None:
+    """However a product is cut, and whatever of it is packed or computed on the way."""
+    a, b = random_operands(spec, {x: sizes[x] for x in sizes if x in spec}, dtype)
+
+    def region(builder: Builder, *operands: Value) -> Any:
+        given = [builder.neg(x) if i in turn else x for i, x in enumerate(operands)]
+        product = builder.contract(*given, spec=spec)
+        return builder.neg(product) if negate else product
+
+    op = fused("contraction", types_of([a, b]), region)
+    roles = roles_of(op.regions[0].ops[len(turn)])
+    m, n, k = (roles.extent(x) for x in (roles.left.own, roles.right.own, roles.k))
+    kernel = emit_kernel(op, (0, 1, 2), host_target(), data.draw(cuts(m, n, k)))
+    (result,) = run(op, [a, b], kernel=kernel).results
+    with np.errstate(all="ignore"):
+        check_product(-result if negate else result, spec, -a if len(turn) == 1 else a, b)
