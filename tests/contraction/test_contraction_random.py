@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphc.codegen.kernels.contraction_plan import roles_of
 from graphc.codegen.kernels.contraction_tiles import Tiling
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Value
-from graphc.ir.types import bf16, f16, f32, f64, i32, u8
+from graphc.ir.types import DType, bf16, f16, f32, f64, i32, u8
 from tests.codegen.harness import fused, run, types_of
 from tests.contraction.products import check_product, random_operands
 
@@ -83,19 +84,13 @@ def cuts(draw: st.DrawFn, m: int, n: int, k: int) -> Tiling:
     return Tiling(rows, vectors, lanes, *edges, m_block, n_block, blocks(k, lanes), blocks(m_block, rows))
 
 
-@given(
-    data=st.data(),
-    spec=st.sampled_from(["mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn", "bkm,nbk->bmn"]),
-    sizes=st.fixed_dictionaries({"b": st.just(2), **{x: st.integers(1, 70) for x in "mnk"}}),
-    dtype=st.sampled_from([f32, f32, f64, bf16, i32]),
-    turn=st.sampled_from([(), (0,), (1,), (0, 1)]),
-    negate=st.booleans(),
-)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_random_cuts(
-    data: st.DataObject, spec: str, sizes: dict[str, int], dtype: Any, turn: tuple[int, ...], negate: bool
+Cut = Callable[[int, int, int], Tiling]
+
+
+def check_cut(
+    cut: Cut, spec: str, sizes: dict[str, int], dtype: DType, turn: tuple[int, ...] = (), negate: bool = False
 ) -> None:
-    """However a product is cut, and whatever of it is packed or computed on the way."""
+    """Checks the product with the cut for its m, n, k; operands in `turn` are computed."""
     a, b = random_operands(spec, {x: sizes[x] for x in sizes if x in spec}, dtype)
 
     def region(builder: Builder, *operands: Value) -> Any:
@@ -106,7 +101,30 @@ def test_random_cuts(
     op = fused("contraction", types_of([a, b]), region)
     roles = roles_of(op.regions[0].ops[len(turn)])
     m, n, k = (roles.extent(x) for x in (roles.left.own, roles.right.own, roles.k))
-    kernel = emit_kernel(op, (0, 1, 2), host_target(), data.draw(cuts(m, n, k)))
+    kernel = emit_kernel(op, (0, 1, 2), host_target(), cut(m, n, k))
     (result,) = run(op, [a, b], kernel=kernel).results
     with np.errstate(all="ignore"):
         check_product(-result if negate else result, spec, -a if len(turn) == 1 else a, b)
+
+
+@given(
+    data=st.data(),
+    spec=st.sampled_from(["mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn", "bkm,nbk->bmn"]),
+    sizes=st.fixed_dictionaries({"b": st.just(2), **{x: st.integers(1, 70) for x in "mnk"}}),
+    dtype=st.sampled_from([f32, f32, f64, bf16, i32]),
+    turn=st.sampled_from([(), (0,), (1,), (0, 1)]),
+    negate=st.booleans(),
+)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_cuts(
+    data: st.DataObject, spec: str, sizes: dict[str, int], dtype: DType, turn: tuple[int, ...], negate: bool
+) -> None:
+    """However a product is cut, and whatever of it is packed or computed on the way."""
+    check_cut(lambda m, n, k: data.draw(cuts(m, n, k)), spec, sizes, dtype, turn, negate)
+
+
+def test_turned_rows_that_fill_their_memory_leave_the_next_alone() -> None:
+    """The last vector of the left operand's panels is longer than a row; 12 x 64 elements end where the right ones'
+    memory begins."""
+    cut = Tiling(6, 2, 8, 0, 0, 12, 16, 64, 12)
+    check_cut(lambda m, n, k: cut, "mk,kn->mn", {"m": 12, "n": 16, "k": 64}, f32, turn=(0,))
