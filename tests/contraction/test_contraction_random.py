@@ -124,7 +124,7 @@ def test_random_cuts(
 
 
 def test_turned_rows_that_fill_their_memory_leave_the_next_alone() -> None:
-    """The last vector of the left operand's panels is longer than a row; 12 x 64 elements end where the right ones'
+    """The last vector of the left operand's panels is longer than a row; 12 x 512 elements end where the right ones'
     memory begins."""
-    cut = Tiling(6, 2, 8, 0, 0, 12, 16, 64, 12)
-    check_cut(lambda m, n, k: cut, "mk,kn->mn", {"m": 12, "n": 16, "k": 64}, f32, turn=(0,))
+    cut = Tiling(6, 1, 8, 0, 0, 12, 128, 512, 12)
+    check_cut(lambda m, n, k: cut, "mk,nk->mn", {"m": 12, "n": 128, "k": 512}, f32)
