@@ -13,6 +13,7 @@ place, an internal LLVM function of the kernel's module, made for the tile's sha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -116,33 +117,15 @@ def copy_function(
     target[j * target_row + i] = source[j * source_row + i] for i < count, and 0 for count <= i < width; for all j below
     `length`.
     """
-    pointer, copied, filled = element.as_pointer(), ir.VectorType(element, count), ir.VectorType(element, width - count)
+    copied, filled = ir.VectorType(element, count), ir.VectorType(element, width - count)
+
+    def row(build: ir.IRBuilder, source: lv.Value, target: lv.Value) -> None:
+        vc.store(build, vc.load(build, source, 0, copied), target, 0, copied)
+        if filled.count:
+            vc.store(build, lv.constant(filled, 0), target, count, filled)
+
     name = f"copy_{element}_{count}x{width}_{source_row}_{target_row}"
-    function, made = vc.internal(module, name, [pointer, pointer, lv.I64])
-    if made:
-        return function
-    source, target, length = function.args
-    source.add_attribute("noalias")
-    target.add_attribute("noalias")
-    entry, loop, leave = (function.append_basic_block(block) for block in ("entry", "loop", "leave"))
-    build = ir.IRBuilder(entry)
-    build.cbranch(build.icmp_signed(">", length, lv.I64(0)), loop, leave)
-
-    build.position_at_end(loop)
-    row = build.phi(lv.I64, "row")
-    source_here, target_here = build.phi(pointer, "source"), build.phi(pointer, "target")
-    vc.store(build, vc.load(build, source_here, 0, copied), target_here, 0, copied)
-    if filled.count:
-        vc.store(build, lv.constant(filled, 0), target_here, count, filled)
-    row_next = build.add(row, lv.I64(1))
-    vc.carry(row, (entry, lv.I64(0)), (loop, row_next))
-    vc.carry(source_here, (entry, source), (loop, vc.at(build, source_here, source_row, element)))
-    vc.carry(target_here, (entry, target), (loop, vc.at(build, target_here, target_row, element)))
-    build.cbranch(build.icmp_signed("<", row_next, length), loop, leave)
-
-    build.position_at_end(leave)
-    build.ret_void()
-    return function
+    return _rounds(module, name, element, (1, source_row, target_row), row)
 
 
 def transpose_function(
@@ -156,8 +139,38 @@ def transpose_function(
     A block of lanes x lanes takes log2(lanes) rounds; round s swaps, between rows i and i + 2**s, the off-diagonal
     halves of blocks of 2**(s+1).
     """
-    pointer, vector = element.as_pointer(), ir.VectorType(element, lanes)
+    vector = ir.VectorType(element, lanes)
+
+    def block(build: ir.IRBuilder, source: lv.Value, target: lv.Value) -> None:
+        zero = lv.constant(vector, 0)
+        rows = [vc.load(build, source, i * source_row, vector) if i < count else zero for i in range(lanes)]
+        span = 1
+        while span < lanes:
+            low = [lane if not lane & span else lane - span + lanes for lane in range(lanes)]
+            high = [lane + span if not lane & span else lane + lanes for lane in range(lanes)]
+            for i in range(lanes):
+                if not i & span:
+                    first, second = rows[i], rows[i + span]
+                    rows[i] = vc.shuffle(build, first, second, low)
+                    rows[i + span] = vc.shuffle(build, first, second, high)
+            span *= 2
+        for j in range(lanes):
+            vc.store(build, rows[j], target, j * target_row, vector)
+
     name = f"transpose_{element}_{count}x{lanes}_{source_row}_{target_row}"
+    return _rounds(module, name, element, (lanes, lanes, lanes * target_row), block)
+
+
+def _rounds(
+    module: ir.Module,
+    name: str,
+    element: ir.Type,
+    steps: tuple[int, int, int],
+    body: Callable[[ir.IRBuilder, lv.Value, lv.Value], None],
+) -> ir.Function:
+    """`void f(source, target, i64 length)`, made once per module and name: `body(build, source, target)` while a count
+    from 0 is below `length`; the count, `source` and `target` go on by `steps` each round."""
+    pointer = element.as_pointer()
     function, made = vc.internal(module, name, [pointer, pointer, lv.I64])
     if made:
         return function
@@ -169,27 +182,14 @@ def transpose_function(
     build.cbranch(build.icmp_signed(">", length, lv.I64(0)), loop, leave)
 
     build.position_at_end(loop)
-    column = build.phi(lv.I64, "column")
+    count = build.phi(lv.I64, "count")
     source_here, target_here = build.phi(pointer, "source"), build.phi(pointer, "target")
-    zero = lv.constant(vector, 0)
-    rows = [vc.load(build, source_here, i * source_row, vector) if i < count else zero for i in range(lanes)]
-    span = 1
-    while span < lanes:
-        low = [lane if not lane & span else lane - span + lanes for lane in range(lanes)]
-        high = [lane + span if not lane & span else lane + lanes for lane in range(lanes)]
-        for i in range(lanes):
-            if not i & span:
-                first, second = rows[i], rows[i + span]
-                rows[i] = vc.shuffle(build, first, second, low)
-                rows[i + span] = vc.shuffle(build, first, second, high)
-        span *= 2
-    for j in range(lanes):
-        vc.store(build, rows[j], target_here, j * target_row, vector)
-    column_next = build.add(column, lv.I64(lanes))
-    vc.carry(column, (entry, lv.I64(0)), (loop, column_next))
-    vc.carry(source_here, (entry, source), (loop, vc.at(build, source_here, lanes, element)))
-    vc.carry(target_here, (entry, target), (loop, vc.at(build, target_here, lanes * target_row, element)))
-    build.cbranch(build.icmp_signed("<", column_next, length), loop, leave)
+    body(build, source_here, target_here)
+    count_next = build.add(count, lv.I64(steps[0]))
+    vc.carry(count, (entry, lv.I64(0)), (loop, count_next))
+    vc.carry(source_here, (entry, source), (loop, vc.at(build, source_here, steps[1], element)))
+    vc.carry(target_here, (entry, target), (loop, vc.at(build, target_here, steps[2], element)))
+    build.cbranch(build.icmp_signed("<", count_next, length), loop, leave)
 
     build.position_at_end(leave)
     build.ret_void()

@@ -1,4 +1,4 @@
-"""The micro-kernel and the transposition in registers, called by themselves from kernel source."""
+"""The micro-kernel and what packs its operands, called by themselves from kernel source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphc.codegen.frontend import python_kernel
 from graphc.codegen.host import host_target
 from graphc.codegen.kernel import Kernel
 from graphc.codegen.llvm import compile_kernel, unoptimised_llvm
-from graphc.codegen.microkernel import micro_kernel, transpose_tile
+from graphc.codegen.microkernel import copy_panel, micro_kernel, transpose_tile
 from graphc.ir.types import DType, f32, f64, i8, i32
 from tests.codegen.harness import _loaded
 from tests.contraction.products import random_array
@@ -64,6 +64,32 @@ def test_micro_kernel_reads_its_left_operand_by_strides(row: int, step: int) -> 
     np.testing.assert_allclose(tile, left @ b, rtol=0, atol=1e-5)
 
 
+def test_micro_kernel_finds_the_next_tile_of_its_left_operand() -> None:
+    rng = np.random.default_rng(0)
+    panels, b = random_array(rng, (3, 30), f32), random_array(rng, (6, 16), f32)  # 6 steps of 4 rows, and 6 to spare
+    tile = np.zeros((12, 16), np.float32)
+    call("micro_kernel(4, 1, 16, p0, 1, 4, 30, p1, 16, p2, 16, 3, 6, False)", panels, b, tile, dtype=f32)
+    left = panels[:, :24].reshape(3, 6, 4).transpose(0, 2, 1).reshape(12, 6)
+    np.testing.assert_allclose(tile, left @ b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [f32, f64, i32, i8], ids=str)
+@pytest.mark.parametrize(("width", "count"), [(16, 16), (6, 6), (16, 10), (14, 3), (1, 1)])
+@pytest.mark.parametrize("length", [0, 1, 9])
+def test_copy_panel(dtype: DType, width: int, count: int, length: int) -> None:
+    rng = np.random.default_rng(width)
+    source = random_array(rng, (length + 1, count + 2), dtype)
+    target = random_array(rng, (length + 1, width + 3), dtype)
+    expected, before = target.copy(), target.copy()
+    call(f"copy_panel({width}, {count}, p0, {count + 2}, p1, {width + 3}, {length})", source, target, dtype=dtype)
+    copy_panel(width, count, source.reshape(-1), count + 2, expected.reshape(-1), width + 3, length)
+    np.testing.assert_array_equal(target, expected)
+    np.testing.assert_array_equal(target[:length, :count], source[:length, :count])
+    assert (target[:length, count:width] == 0).all()
+    np.testing.assert_array_equal(target[:, width:], before[:, width:])
+    np.testing.assert_array_equal(target[length], before[length])
+
+
 @pytest.mark.parametrize("dtype", [f32, f64, i32, i8], ids=str)
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 @pytest.mark.parametrize("fewer", [0, 1])
@@ -88,6 +114,7 @@ def test_transpose_tile(dtype: DType, lanes: int, fewer: int, blocks: int) -> No
         ("micro_kernel(lo, 1, 16, p0, 8, 1, 32, p1, 16, p2, 16, 1, 8, False)", "must be integer literals"),
         ("micro_kernel(4, 1, 16, p0, 8, 1, 32, fault, 16, p2, 16, 1, 8, False)", "to one element type"),
         ("transpose_tile(16, 16, p0, 16, lo, 16, 16)", "to one element type"),
+        ("copy_panel(16, hi, p0, 16, p1, 16, 16)", "must be integer literals"),
     ],
 )
 def test_wrong_operands_are_typing_errors(statement: str, message: str) -> None:
