@@ -16,11 +16,12 @@ from graphc.ir.target import Target
 _SYSTEM_COMPILERS = ("cc", "clang")
 
 
-def find_compiler(target: Target, machine: str) -> list[str] | None:
+def find_compiler(target: Target, machine: str) -> list[str]:
     """The command of a C compiler that links for the target, on a machine of the given triple: $CC, cc, clang, or the
-    package ziglang. For another architecture only the last will do. None where there is none."""
+    package ziglang. For another architecture only the last will do. Raises OSError where there is none."""
     architecture = target.triple.split("-")[0]
-    if architecture == machine.split("-")[0]:
+    native = architecture == machine.split("-")[0]
+    if native:
         if os.environ.get("CC"):
             return shlex.split(os.environ["CC"])
         for name in _SYSTEM_COMPILERS:
@@ -29,7 +30,8 @@ def find_compiler(target: Target, machine: str) -> list[str] | None:
                 return [found]
     if find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-gnu"]
-    return None
+    looked_for = "$CC, cc, clang, and the package ziglang" if native else "the package ziglang"
+    raise OSError(f"no C compiler for {architecture} was found (looked for {looked_for})")
 
 
 def link_shared_library(image: bytes, path: Path, compiler: list[str]) -> None:

@@ -136,15 +136,12 @@ def _output_names(captured: Captured) -> list[str]:
 
 def _shared_library(program: Program, path: Path, target: Target) -> tuple[Path | None, str]:
     path.unlink(missing_ok=True)  # a library of an earlier export would not fit the other files
-    compiler = find_compiler(target, host_target().triple)
-    if compiler is None:
-        problem = "no C compiler was found (looked for $CC, cc, clang, and the package ziglang)"
-    else:
-        try:
-            link_shared_library(program.objects[0], path, compiler)
-            return path, f"{path.name} linked by {shlex.join(compiler)}"
-        except OSError as error:
-            problem = str(error)
+    try:
+        compiler = find_compiler(target, host_target().triple)
+        link_shared_library(program.objects[0], path, compiler)
+        return path, f"{path.name} linked by {shlex.join(compiler)}"
+    except OSError as error:
+        problem = str(error)
     object_file = path.with_suffix(".o").name
     message = f"{path.name} was not made: {problem}. Link {object_file} into your program, with -lm -pthread"
     warnings.warn(message, ExportWarning, stacklevel=4)
